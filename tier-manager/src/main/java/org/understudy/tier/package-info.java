@@ -1,0 +1,2 @@
+/** Where each page of the last committed epoch is: commit, index, placement. */
+package org.understudy.tier;
