@@ -7,7 +7,10 @@ import com.tngtech.archunit.junit.AnalyzeClasses;
 import com.tngtech.archunit.junit.ArchTest;
 import com.tngtech.archunit.lang.ArchRule;
 
-/** A package imports only what lies upstream in the way of a page; between modules the poms enforce it. */
+/**
+ * A package imports only what lies upstream in the way of a page; between modules the poms enforce
+ * it.
+ */
 @AnalyzeClasses(packages = "org.understudy", importOptions = DoNotIncludeTests.class)
 class ImportDirectionTest {
   @ArchTest
