@@ -141,6 +141,57 @@ class TwoHostsTest {
     }
   }
 
+  @Test
+  void uefiWithVideoAndQemuOfTheBackportsRunUnderLibvirt() throws Exception {
+    GuestImages.Found<GuestImages.Qemu> qemu10 = GuestImages.qemu10();
+    assumeTrue(qemu10.present(), qemu10.reason());
+    Domain uefi =
+        Domain.of("proof-3", GuestImages.proof())
+            .memoryMib(256)
+            .kernel("proof.size=16")
+            .withUefi()
+            .withVideo();
+    Domain newer =
+        Domain.of("proof-4", GuestImages.proof())
+            .memoryMib(256)
+            .vcpus(2)
+            .kernel("proof.size=16 net.addr=10.77.0.101/24")
+            .machine("pc-q35-10.0", qemu10.value().binary());
+    try (TwoHosts hosts = TwoHosts.up()) {
+      hosts.start(A, uefi);
+      hosts.start(B, newer);
+      hosts.serial(A, uefi.name()).await("proof ready", BOOT);
+      hosts.serial(B, newer.name()).await("proof ready", BOOT);
+      hosts.serial(A, uefi.name()).awaitPasses(2, BOOT);
+      hosts.serial(B, newer.name()).awaitPasses(2, BOOT);
+      String version =
+          hosts.virsh(B, "qemu-monitor-command", "--hmp", newer.name(), "info version");
+      assertTrue(version.startsWith("10."), version);
+    }
+  }
+
+  @Test
+  void whatACrashedCallerLeftRunningIsEndedByTheNext() throws Exception {
+    Path folder = Files.createTempDirectory("us-hosts");
+    Process caller =
+        new ProcessBuilder(
+                GuestImages.repositoryRoot().resolve("qemu-test-images/two-hosts.sh").toString(),
+                "up",
+                folder.toString())
+            .inheritIO()
+            .start();
+    assertEquals(0, caller.waitFor());
+    List<String> left = traces(folder);
+    assertTrue(left.size() >= 4, left.toString());
+    int first = Integer.parseInt(Files.readString(folder.resolve("a/anchor")).strip());
+    try (TwoHosts hosts = TwoHosts.up(folder)) {
+      assertNotEquals(
+          first, Integer.parseInt(Files.readString(hosts.outside(A, "anchor")).strip()));
+      assertEquals("", hosts.virsh(A, "list", "--all", "--name"));
+    }
+    assertEquals(List.of(), traces(folder));
+  }
+
   /** What a test bed could leave on the machine: namespaces, their devices, mounts, processes. */
   private static List<String> traces(Path folder) throws Exception {
     String script =
