@@ -26,8 +26,7 @@ public final class DurableFile {
   public static void replace(Path file, byte[] content) throws IOException {
     Path fresh = writeBeside(file, content);
     try {
-      Files.move(
-          fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     } finally {
       Files.deleteIfExists(fresh);
     }
@@ -59,13 +58,10 @@ public final class DurableFile {
     Path fresh =
         file.resolveSibling(
             ".%s.%d.%d.new"
-                .formatted(
-                    file.getFileName(), ProcessHandle.current().pid(), System.nanoTime()));
+                .formatted(file.getFileName(), ProcessHandle.current().pid(), System.nanoTime()));
     try (FileChannel channel =
         FileChannel.open(
-            fresh,
-            Set.of(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE),
-            OWNER_ONLY)) {
+            fresh, Set.of(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE), OWNER_ONLY)) {
       ByteBuffer bytes = ByteBuffer.wrap(content);
       while (bytes.hasRemaining()) {
         channel.write(bytes);

@@ -36,8 +36,7 @@ public final class PeerClient implements AutoCloseable {
     settings.applyTo(client);
     client.setKeyExchangeFactories(SshSettings.clientKeyExchanges());
     CoreModuleProperties.HEARTBEAT_INTERVAL.set(client, settings.keepAlive());
-    CoreModuleProperties.HEARTBEAT_NO_REPLY_MAX.set(
-        client, SshSettings.KEEP_ALIVES_WITHOUT_ANSWER);
+    CoreModuleProperties.HEARTBEAT_NO_REPLY_MAX.set(client, SshSettings.KEEP_ALIVES_WITHOUT_ANSWER);
     CoreModuleProperties.IDLE_TIMEOUT.set(client, Duration.ZERO);
     client.setHostConfigEntryResolver(HostConfigEntryResolver.EMPTY);
     client.setKeyIdentityProvider(KeyIdentityProvider.wrapKeyPairs(identity.keys()));
@@ -66,7 +65,8 @@ public final class PeerClient implements AutoCloseable {
         throw new PeerException(Reason.WRONG_KEY, wrongKey(peer, shown), e);
       }
       if (e instanceof SshException ssh
-          && ssh.getDisconnectCode() == SshConstants.SSH2_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE) {
+          && ssh.getDisconnectCode()
+              == SshConstants.SSH2_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE) {
         throw new PeerException(
             Reason.NOT_TRUSTED,
             ("%s does not trust this host's key %s; run there: understudy trust %s HOST:PORT"

@@ -49,7 +49,10 @@ public final class PeerConnection implements AutoCloseable {
     } catch (IOException | RuntimeException e) {
       channel.close(true);
       Throwable cause = e.getCause() == null ? e : e.getCause();
-      String why = cause instanceof SshChannelOpenException refused ? refused.getMessage() : cause.toString();
+      String why =
+          cause instanceof SshChannelOpenException refused
+              ? refused.getMessage()
+              : cause.toString();
       throw new IOException(
           "%s at %s did not open the stream '%s': %s"
               .formatted(peer.name(), peer.address(), name, why),
@@ -59,7 +62,7 @@ public final class PeerConnection implements AutoCloseable {
 
   /** What was written is sent, then the connection ends. */
   @Override
-  public void close() {
+  public void close() throws IOException {
     if (!session.close(false).await(CLOSE_DEADLINE_MS)) {
       session.close(true);
     }

@@ -17,7 +17,6 @@ import org.apache.sshd.core.CoreModuleProperties;
 import org.apache.sshd.server.SshServer;
 import org.apache.sshd.server.auth.pubkey.UserAuthPublicKeyFactory;
 import org.apache.sshd.server.forward.RejectAllForwardingFilter;
-import org.apache.sshd.server.global.KeepAliveHandler;
 import org.apache.sshd.server.session.ServerSession;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -64,7 +63,8 @@ public final class PeerServer implements AutoCloseable {
     ssh.setUserAuthFactories(List.of(UserAuthPublicKeyFactory.INSTANCE));
     ssh.setPublickeyAuthenticator(server::admits);
     ssh.setForwardingFilter(RejectAllForwardingFilter.INSTANCE);
-    ssh.setGlobalRequestHandlers(List.of(KeepAliveHandler.INSTANCE));
+    // A keep-alive is answered with "unknown request", which is a sign of life as well.
+    ssh.setGlobalRequestHandlers(List.of());
     ssh.setSubsystemFactories(List.of());
     ssh.setShellFactory(null);
     ssh.setCommandFactory(null);

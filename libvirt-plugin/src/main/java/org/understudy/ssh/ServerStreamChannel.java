@@ -25,7 +25,8 @@ final class ServerStreamChannel extends AbstractServerChannel {
     this.service = service;
     int windowBytes = SshSettings.windowBytes(name);
     CoreModuleProperties.WINDOW_SIZE.set(this, (long) windowBytes);
-    this.stream = new PeerStream(this, "the stream '%s' from %s".formatted(name, peer), windowBytes);
+    this.stream =
+        new PeerStream(this, "the stream '%s' from %s".formatted(name, peer), windowBytes);
   }
 
   @Override

@@ -63,12 +63,10 @@ public record SshSettings(Duration keepAlive, long rekeyBytes) {
   }
 
   static List<KeyExchangeFactory> clientKeyExchanges() {
-    return NamedFactory.setUpTransformedFactories(
-        true, KEY_EXCHANGES, ClientBuilder.DH2KEX);
+    return NamedFactory.setUpTransformedFactories(true, KEY_EXCHANGES, ClientBuilder.DH2KEX);
   }
 
   static List<KeyExchangeFactory> serverKeyExchanges() {
-    return NamedFactory.setUpTransformedFactories(
-        true, KEY_EXCHANGES, ServerBuilder.DH2KEX);
+    return NamedFactory.setUpTransformedFactories(true, KEY_EXCHANGES, ServerBuilder.DH2KEX);
   }
 }

@@ -134,7 +134,8 @@ public final class TrustedPeers {
     for (TrustedPeer other : peers) {
       if (other.name().equals(peer.name())) {
         throw new IllegalArgumentException(
-            "the name '%s' is taken by the key %s".formatted(other.name(), other.key().fingerprint()));
+            "the name '%s' is taken by the key %s"
+                .formatted(other.name(), other.key().fingerprint()));
       }
       if (other.key().matches(peer.key().key())) {
         throw new IllegalArgumentException(
