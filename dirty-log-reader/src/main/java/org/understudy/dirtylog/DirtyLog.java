@@ -1,0 +1,41 @@
+package org.understudy.dirtylog;
+
+import java.io.IOException;
+import org.understudy.guest.PageSet;
+
+/**
+ * The pages a guest has written since a moment called the last <em>arming</em>. May report pages
+ * that were not written, never misses one that was, for every write that goes through the page
+ * tables of the watched process or ends, as O_DIRECT reads do, in pages pinned before.
+ *
+ * <p>Arm only while the guest and its I/O are drained: a page that a device reads into is marked
+ * when it is pinned, not when the data lands.
+ *
+ * <p>Opening a log arms it, and everything counts as written until the first {@link #rearm}. One
+ * thread at a time.
+ */
+public interface DirtyLog extends AutoCloseable {
+  /** Name of the method, as {@code DirtyLogs.open} takes it. */
+  String method();
+
+  /**
+   * Adds the pages written since the last arming; they stay marked.
+   *
+   * @param into a set with the capacity of the guest's layout; nothing is removed from it
+   * @throws IOException the process has ended, or the kernel refused; {@code into} may hold a part
+   */
+  void look(PageSet into) throws IOException;
+
+  /**
+   * Adds the pages written since the last arming, and arms anew: from now on only later writes
+   * count. After an error treat every page as written.
+   *
+   * @param into a set with the capacity of the guest's layout; nothing is removed from it
+   * @throws IOException the process has ended, or the kernel refused; {@code into} may hold a part
+   */
+  void rearm(PageSet into) throws IOException;
+
+  /** Stops watching; the process goes on as if never watched. */
+  @Override
+  void close();
+}
