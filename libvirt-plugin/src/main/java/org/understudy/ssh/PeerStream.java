@@ -97,23 +97,15 @@ final class PeerStream implements ByteChannel {
   public int read(ByteBuffer target) throws IOException {
     int count;
     synchronized (lock) {
-      while (held == 0) {
-        if (closed) {
-          throw new ClosedChannelException();
-        }
-        if (peerClosed) {
-          return -1;
-        }
-        if (broken) {
-          throw new IOException(what + " broke: the connection is gone");
-        }
-        if (!target.hasRemaining()) {
-          return 0;
-        }
-        await();
-      }
+      awaitBytes();
       if (closed) {
         throw new ClosedChannelException();
+      }
+      if (held == 0 && peerClosed) {
+        return -1;
+      }
+      if (held == 0) {
+        throw new IOException(what + " broke: the connection is gone");
       }
       count = Math.min(held, target.remaining());
       int straight = Math.min(count, ring.length - first);
@@ -211,9 +203,12 @@ final class PeerStream implements ByteChannel {
     }
   }
 
-  private void await() throws IOException {
+  /** Returns when bytes are there or no more can come; called with the lock held. */
+  private void awaitBytes() throws IOException {
     try {
-      lock.wait();
+      while (held == 0 && !closed && !peerClosed && !broken) {
+        lock.wait();
+      }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw (IOException) new InterruptedIOException(what + ": interrupted").initCause(e);

@@ -15,14 +15,14 @@ final class ServerStreamChannel extends AbstractServerChannel {
 
   private final String name;
   private final String peer;
-  private final ChannelService service;
+  private final ChannelService streamService;
   private final PeerStream stream;
 
   ServerStreamChannel(String name, String peer, ChannelService service) {
     super(SshSettings.channelType(name), List.of(), null);
     this.name = name;
     this.peer = peer;
-    this.service = service;
+    this.streamService = service;
     int windowBytes = SshSettings.windowBytes(name);
     CoreModuleProperties.WINDOW_SIZE.set(this, (long) windowBytes);
     this.stream =
@@ -43,7 +43,7 @@ final class ServerStreamChannel extends AbstractServerChannel {
 
   private void serve() {
     try (stream) {
-      service.serve(peer, stream);
+      streamService.serve(peer, stream);
     } catch (Exception e) {
       LOG.warn("the stream '{}' from {} ended: {}", name, peer, e.toString());
     }
