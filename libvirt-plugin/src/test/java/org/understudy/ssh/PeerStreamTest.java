@@ -66,8 +66,8 @@ class PeerStreamTest {
           done.complete(read.get());
         };
     try (TwoHosts hosts = new TwoHosts(folder, SshSettings.DEFAULT, Map.of("slow", stopped));
-        PeerConnection connection = hosts.connect();
-        ByteChannel channel = connection.openChannel("slow")) {
+        PeerConnection connection = hosts.connect()) {
+      ByteChannel channel = connection.openChannel("slow");
       AtomicLong written = new AtomicLong();
       long total = 64L * MIB;
       CompletableFuture<Void> writer =
