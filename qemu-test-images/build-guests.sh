@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds the test guests from Debian packages into a cache, once; says where they are.
 #
-#   build-guests.sh            builds what is missing and prints the folder: vmlinuz, proof.initrd, redis.initrd, ioread
+#   build-guests.sh            builds what is missing and prints the folder: vmlinuz, proof.initrd, redis.initrd;
+#                            ioread (makes disks) and reaper (two-hosts.sh) for the host
 #   build-guests.sh qemu10     unpacks QEMU of <release>-backports and prints the path of its program
 #   build-guests.sh disk MIB   prints the path of a raw disk of that size with the content that io=direct expects
 #
@@ -126,6 +127,7 @@ build() {
     fetch_kernel
     fetch_redis
     compile ioread "$new/ioread"
+    compile reaper "$new/reaper"
     compile proof "$new/proof/bin/proof"
     compile redisload "$new/redis/bin/redisload"
     base_root "$new/proof"
@@ -135,7 +137,9 @@ build() {
     mv "$new/redis/usr/bin/redis-check-rdb" "$new/redis/usr/bin/redis-server" # one program, its name says what it is
     copy_with_libraries "$cache/redis/root" "$new/redis" usr/bin/redis-cli
     cat >"$new/redis/etc/guest" <<'GUEST'
-/usr/bin/redis-server --port 0 --unixsocket /run/redis.sock --save '' --appendonly no --daemonize no --logfile /run/redis.log &
+# On a network redis can be asked from outside, too: printf 'GET last\r\n' | busybox nc 10.77.0.100 6379
+[ "$(value net 0)" = 1 ] && port=6379 || port=0
+/usr/bin/redis-server --port $port --protected-mode no --unixsocket /run/redis.sock --save '' --appendonly no --daemonize no --logfile /run/redis.log &
 /bin/redisload
 GUEST
     for guest in proof redis; do
