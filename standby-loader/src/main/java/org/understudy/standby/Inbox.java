@@ -19,12 +19,13 @@ public final class Inbox implements ReturnPath.Receiver {
   private final int[] pages = new int[CAPACITY];
   private final long[] arrivedNs = new long[CAPACITY];
   private int head;
-  private volatile int count; // written under the lock
+  private int count;
+  private volatile boolean wanted; // count > 0, for asking without the lock
   private int pong;
   private boolean shut;
   private int shutError;
   private String ended;
-  private boolean rung;
+  private boolean news;
   private long takenArrivedNs;
 
   @Override
@@ -32,18 +33,18 @@ public final class Inbox implements ReturnPath.Receiver {
     lock.lock();
     try {
       pong = number;
-      changed.signalAll();
+      changedNow();
     } finally {
       lock.unlock();
     }
   }
 
   @Override
-  public void requested(int first, int wanted) {
+  public void requested(int first, int howMany) {
     lock.lock();
     try {
       long now = System.nanoTime();
-      for (int page = first; page < first + wanted; page++) {
+      for (int page = first; page < first + howMany; page++) {
         while (count == CAPACITY && ended == null) {
           room.awaitUninterruptibly();
         }
@@ -54,8 +55,9 @@ public final class Inbox implements ReturnPath.Receiver {
         pages[at] = page;
         arrivedNs[at] = now;
         count++;
+        wanted = true;
       }
-      changed.signalAll();
+      changedNow();
     } finally {
       lock.unlock();
     }
@@ -67,7 +69,7 @@ public final class Inbox implements ReturnPath.Receiver {
     try {
       shut = true;
       shutError = error;
-      changed.signalAll();
+      changedNow();
     } finally {
       lock.unlock();
     }
@@ -80,7 +82,7 @@ public final class Inbox implements ReturnPath.Receiver {
       if (ended == null) {
         ended = reason;
       }
-      changed.signalAll();
+      changedNow();
       room.signalAll();
     } finally {
       lock.unlock();
@@ -91,8 +93,7 @@ public final class Inbox implements ReturnPath.Receiver {
   public void ring() {
     lock.lock();
     try {
-      rung = true;
-      changed.signalAll();
+      changedNow();
     } finally {
       lock.unlock();
     }
@@ -100,7 +101,7 @@ public final class Inbox implements ReturnPath.Receiver {
 
   /** Whether a page is wanted; cheap, for asking between two pages. */
   public boolean isWanted() {
-    return count > 0;
+    return wanted;
   }
 
   /** Takes the page wanted longest, or -1; {@link #takenArrivedNs} tells since when. */
@@ -114,6 +115,7 @@ public final class Inbox implements ReturnPath.Receiver {
       takenArrivedNs = arrivedNs[head];
       head = (head + 1) % CAPACITY;
       count--;
+      wanted = count > 0;
       room.signal();
       return page;
     } finally {
@@ -163,12 +165,13 @@ public final class Inbox implements ReturnPath.Receiver {
    * Returns when a page is wanted, something else has come since the last call, or the time is up.
    */
   public void await(long ns) throws InterruptedException {
+    long leftNs = ns;
     lock.lock();
     try {
-      if (count == 0 && !rung && ended == null) {
-        changed.awaitNanos(ns);
+      while (!news && count == 0 && leftNs > 0) {
+        leftNs = changed.awaitNanos(leftNs);
       }
-      rung = false;
+      news = false;
     } finally {
       lock.unlock();
     }
@@ -185,6 +188,12 @@ public final class Inbox implements ReturnPath.Receiver {
     } finally {
       lock.unlock();
     }
+  }
+
+  /** Under the lock. */
+  private void changedNow() {
+    news = true;
+    changed.signalAll();
   }
 
   /** Waits for PONG {@code number}; whether it came before the deadline and the path's end. */
