@@ -8,6 +8,7 @@ package org.understudy.guest;
  * @param hostAddress by block number: the address of the block's first byte in process {@code pid},
  *     page-aligned
  */
+@SuppressWarnings("ArrayRecordComponent") // read by block number on the page path
 public record GuestMapping(int pid, GuestLayout layout, long[] hostAddress) {
   /** Checks that there is one aligned address for each block. */
   public GuestMapping {
