@@ -156,7 +156,7 @@ public final class LibvirtHost implements AutoCloseable {
 
   /** libvirt's version on that host, such as {@code 9.0.0}. */
   public String version() throws LibvirtFault {
-    long number = ask("the version of " + uri, Connect::getLibVirVersion);
+    long number = ask("the version of " + uri, Connect::getLibVersion);
     return number / 1_000_000 + "." + number / 1000 % 1000 + "." + number % 1000;
   }
 
