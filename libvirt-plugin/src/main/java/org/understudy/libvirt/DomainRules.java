@@ -214,10 +214,13 @@ final class DomainRules {
     return pci.isEmpty() ? device.getAttribute("mode") : pci.replaceAll("\\s+", " ");
   }
 
+  @SuppressWarnings(
+      "AnnotateFormatMethod") // an annotation of another library, only for the compiler
   private void refuse(String format, Object... values) {
     findings.add(new Refused("domain " + name + " " + String.format(format, values)));
   }
 
+  @SuppressWarnings("AnnotateFormatMethod")
   private void warn(String format, Object... values) {
     findings.add(new Warning("domain " + name + " " + String.format(format, values)));
   }

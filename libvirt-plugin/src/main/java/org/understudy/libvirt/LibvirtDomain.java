@@ -210,6 +210,7 @@ public final class LibvirtDomain {
     return ask("its XML", domain -> domain.getXMLDesc(flags));
   }
 
+  @SuppressWarnings("ReferenceEquality") // Connect.equals compares addresses, which may come again
   private synchronized Handle handle() throws LibvirtFault {
     Connection now = host.connection();
     if (handle == null || handle.connection != now) {

@@ -258,6 +258,7 @@ public final class LibvirtHost implements AutoCloseable {
             tell(domain, LifecycleEvent.changeOf(event));
             return 0;
           });
+      made.addRebootListener(domain -> tell(domain, LifecycleEvent.Change.RESET));
       return made;
     } catch (LibvirtException e) {
       throw new LibvirtFault("connecting to libvirt at " + uri, e);
@@ -281,6 +282,8 @@ public final class LibvirtHost implements AutoCloseable {
     }
   }
 
+  // Connect.equals compares native addresses, which a later connection may have again.
+  @SuppressWarnings("ReferenceEquality")
   private void broken(Connection which, String reason) {
     synchronized (lock) {
       if (connection != which) {

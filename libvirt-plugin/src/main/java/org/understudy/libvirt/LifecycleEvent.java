@@ -17,6 +17,8 @@ public record LifecycleEvent(UUID uuid, String domain, Change change) {
     STARTED,
     SUSPENDED,
     RESUMED,
+    /** The guest was reset or rebooted; QEMU is the same. */
+    RESET,
     /** The guest powered off, or QEMU was asked to end (also by SIGTERM). */
     SHUT_DOWN,
     /** {@code virsh destroy}. */
@@ -34,7 +36,7 @@ public record LifecycleEvent(UUID uuid, String domain, Change change) {
     public boolean ended() {
       return switch (this) {
         case SHUT_DOWN, DESTROYED, CRASHED, FAILED, MIGRATED, SAVED -> true;
-        case STARTED, SUSPENDED, RESUMED, OTHER -> false;
+        case STARTED, SUSPENDED, RESUMED, RESET, OTHER -> false;
       };
     }
 
@@ -42,7 +44,7 @@ public record LifecycleEvent(UUID uuid, String domain, Change change) {
     public boolean endedOnPurpose() {
       return switch (this) {
         case SHUT_DOWN, DESTROYED, MIGRATED, SAVED -> true;
-        case STARTED, SUSPENDED, RESUMED, CRASHED, FAILED, OTHER -> false;
+        case STARTED, SUSPENDED, RESUMED, RESET, CRASHED, FAILED, OTHER -> false;
       };
     }
   }

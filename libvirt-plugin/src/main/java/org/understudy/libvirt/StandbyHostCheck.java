@@ -216,6 +216,8 @@ public final class StandbyHostCheck {
     return bytes >> 20;
   }
 
+  @SuppressWarnings(
+      "AnnotateFormatMethod") // an annotation of another library, only for the compiler
   private void refuse(String format, Object... values) {
     findings.add(new Refused(String.format(format, values)));
   }
