@@ -13,9 +13,9 @@ import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.link.Goodbye;
 
 /**
- * The protection of one guest, on the host where it runs: captures an epoch at every interval and sends it to the standby. Whatever
- * fails on the way, the guest runs on, and this tries again. One thread, {@code capture-NAME}, does all of it; others only ask for
- * status or for an end.
+ * The protection of one guest, on the host where it runs: captures an epoch at every interval and
+ * sends it to the standby. Whatever fails on the way, the guest runs on, and this tries again. One
+ * thread, {@code capture-NAME}, does all of it; others only ask for status or for an end.
  */
 final class Protection {
   private static final long RETRY_MS = 1000;
@@ -121,7 +121,8 @@ final class Protection {
   /**
    * Moves the guest to the standby host without losing anything; returns when it runs there.
    *
-   * @throws IOException with a sentence if it could not; the guest then runs here, unless the sentence says otherwise
+   * @throws IOException with a sentence if it could not; the guest then runs here, unless the
+   *     sentence says otherwise
    */
   ObjectNode switchover() throws IOException, InterruptedException {
     Switchover asked = new Switchover(host, domain);
@@ -176,7 +177,9 @@ final class Protection {
     }
   }
 
-  /** Captures and sends until the guest, its layout or we end; the link may come and go meanwhile. */
+  /**
+   * Captures and sends until the guest, its layout or we end; the link may come and go meanwhile.
+   */
   private void follow(CaptureSession capture) throws IOException, InterruptedException {
     while (!isStopping()) {
       try (StandbyLink link = StandbyLink.open(host, ownership(), capture)) {
@@ -289,9 +292,11 @@ final class Protection {
   }
 
   private void pause(long ms) throws InterruptedException {
+    long end = System.nanoTime() + ms * 1_000_000;
     synchronized (lock) {
-      if (!stopping) {
-        lock.wait(ms);
+      for (long left = ms; left > 0 && !stopping; ) {
+        lock.wait(left);
+        left = (end - System.nanoTime()) / 1_000_000;
       }
     }
   }
@@ -321,7 +326,9 @@ final class Protection {
   ObjectNode status() {
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     synchronized (lock) {
-      json.put("domain", domain.name()).put("uuid", domain.uuid().toString()).put("role", "primary");
+      json.put("domain", domain.name())
+          .put("uuid", domain.uuid().toString())
+          .put("role", "primary");
       json.put("state", state.toString()).put("reason", reason);
       json.put("peer", ownership.peer()).put("generation", ownership.generation());
       json.put("intervalMs", ownership.settings().intervalMs());
