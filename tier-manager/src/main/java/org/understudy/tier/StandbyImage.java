@@ -4,14 +4,10 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
-import java.util.ArrayList;
-import java.util.Collections;
-import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -119,13 +115,10 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
     Tiers tiers = null;
     try {
       journal = IndexJournal.open(directory);
-      PageIndex index = new PageIndex(journal.layout().pages());
-      journal.load(index);
-      tiers = new Tiers(index, stores.medium(), stores.slow(), settings);
-      tiers.epoch = journal.epoch();
-      tiers.deviceState = journal.deviceState();
-      claim(index, tiers);
-      replay(directory, journal, tiers);
+      tiers =
+          new Tiers(
+              new PageIndex(journal.layout().pages()), stores.medium(), stores.slow(), settings);
+      Recovery.recover(directory, journal, tiers);
       return new StandbyImage(directory, lock, journal, tiers, policy);
     } catch (IOException | RuntimeException e) {
       if (tiers != null) {
@@ -152,52 +145,6 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
     }
     channel.close();
     throw new IOException(directory + " is in use by another daemon");
-  }
-
-  private static void claim(PageIndex index, Tiers tiers) throws IOException {
-    for (int page = index.nonZero.next(0); page >= 0; page = index.nonZero.next(page + 1)) {
-      long location = index.location[page];
-      switch (Location.kind(location)) {
-        case Location.MEDIUM -> tiers.medium.claim(Location.place(location));
-        case Location.SLOW -> tiers.slow.claim(Location.place(location));
-        default -> {}
-      }
-    }
-  }
-
-  private static void replay(Path directory, IndexJournal journal, Tiers tiers) throws IOException {
-    List<String> names = new ArrayList<>();
-    try (DirectoryStream<Path> files =
-        Files.newDirectoryStream(directory, RedoFormat.PREFIX + "*")) {
-      files.forEach(file -> names.add(file.getFileName().toString()));
-    }
-    Collections.sort(names);
-    for (String name : names) {
-      Path path = directory.resolve(name);
-      if (name.endsWith(RedoFormat.PART)
-          || Long.parseLong(name.substring(RedoFormat.PREFIX.length())) <= journal.epoch()) {
-        Files.delete(path);
-        continue;
-      }
-      RedoRecord record = RedoRecord.open(path, journal.layout());
-      if (record.previous != tiers.epoch) {
-        record.close();
-        throw new IOException(
-            path
-                + " follows epoch "
-                + record.previous
-                + ", but found before it is epoch "
-                + tiers.epoch);
-      }
-      tiers.add(record);
-      tiers.apply(Integer.MAX_VALUE);
-    }
-    int inRedo = tiers.index.count(Location.REDO);
-    int known = tiers.backlog.stream().mapToInt(record -> record.live).sum();
-    if (inRedo != known) {
-      throw new IOException(
-          directory + " has no redo record for " + (inRedo - known) + " pages of its index");
-    }
   }
 
   /** The guest's RAM blocks. */
