@@ -1,5 +1,6 @@
 package org.understudy.tier;
 
+import java.io.Closeable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -49,7 +50,7 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
   private final AtomicLong refused = new AtomicLong();
   private int freezesAtBegin;
 
-  /** The stores of an image, which it closes. */
+  /** The stores of an image, which it closes, also when it cannot be opened. */
   public record Stores(PageStore medium, PageStore slow) {}
 
   private StandbyImage(
@@ -85,8 +86,13 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
       PlacementPolicy policy,
       Stores stores)
       throws IOException {
-    Files.createDirectories(directory);
-    IndexJournal.create(directory, layout).close();
+    try {
+      Files.createDirectories(directory);
+      IndexJournal.create(directory, layout).close();
+    } catch (IOException | RuntimeException e) {
+      closeAfter(e, stores.medium(), stores.slow());
+      throw e;
+    }
     return open(directory, settings, policy, stores);
   }
 
@@ -110,25 +116,31 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
   public static StandbyImage open(
       Path directory, TierSettings settings, PlacementPolicy policy, Stores stores)
       throws IOException {
-    FileChannel lock = lock(directory);
+    FileChannel lock = null;
     IndexJournal journal = null;
-    Tiers tiers = null;
     try {
+      lock = lock(directory);
       journal = IndexJournal.open(directory);
-      tiers =
+      Tiers tiers =
           new Tiers(
               new PageIndex(journal.layout().pages()), stores.medium(), stores.slow(), settings);
       Recovery.recover(directory, journal, tiers);
       return new StandbyImage(directory, lock, journal, tiers, policy);
     } catch (IOException | RuntimeException e) {
-      if (tiers != null) {
-        tiers.close();
-      }
-      if (journal != null) {
-        journal.close();
-      }
-      lock.close();
+      closeAfter(e, stores.medium(), stores.slow(), journal, lock);
       throw e;
+    }
+  }
+
+  private static void closeAfter(Exception failure, Closeable... parts) {
+    for (Closeable part : parts) {
+      try {
+        if (part != null) {
+          part.close();
+        }
+      } catch (IOException e) {
+        failure.addSuppressed(e);
+      }
     }
   }
 
