@@ -14,6 +14,7 @@ import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.stream.IntStream;
 import org.understudy.guest.EpochSink;
 import org.understudy.guest.GuestLayout;
 import org.understudy.guest.Pages;
@@ -440,6 +441,18 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
           policy.name(),
           tiers.fast.isAttached(),
           Optional.ofNullable(trouble));
+    } finally {
+      tiers.lock.unlock();
+    }
+  }
+
+  /** Page numbers of one {@link Location} kind, for measurements. */
+  int[] pagesOf(int kind) {
+    tiers.lock.lock();
+    try {
+      return IntStream.range(0, layout.pages())
+          .filter(page -> Location.kind(tiers.index.location[page]) == kind)
+          .toArray();
     } finally {
       tiers.lock.unlock();
     }
