@@ -83,7 +83,7 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
       PresenceProbe presence,
       StandbySettings settings)
       throws IOException {
-    StandbyStatus status = monitor.status();
+    StandbyStatus status = monitor.standbyStatus();
     if (!status.runState().equals(StandbyStatus.ARMED) || !status.disturbance().isEmpty()) {
       throw new IOException(
           "the standby to arm is "

@@ -74,7 +74,7 @@ final class StandbyWatch extends Thread {
 
   /** A sentence if the standby is not as it was armed, or null. */
   String disturbance() throws IOException {
-    StandbyStatus status = guest.monitor().status();
+    StandbyStatus status = guest.monitor().standbyStatus();
     if (!status.disturbance().isEmpty()) {
       return "somebody used the armed standby: " + status.disturbance();
     }
