@@ -6,7 +6,7 @@ import org.understudy.capture.RamMap;
 import org.understudy.guest.GuestMapping;
 import org.understudy.guest.PageSet;
 import org.understudy.guest.Pages;
-import org.understudy.standby.PagemapPresence;
+import org.understudy.standby.QemuProcess;
 import org.understudy.standby.StandbyGuest;
 import org.understudy.standby.StandbySettings;
 import org.understudy.testbed.QemuGuest;
@@ -45,7 +45,7 @@ final class StandbyPair implements AutoCloseable {
               machine,
               monitor,
               qemu.folder().resolve("incoming"),
-              probe ? new PagemapPresence(mapping) : null,
+              probe ? QemuProcess.of(mapping) : QemuProcess.of(qemu.pid()),
               settings);
     } catch (IOException | RuntimeException failure) {
       qemu.close();
