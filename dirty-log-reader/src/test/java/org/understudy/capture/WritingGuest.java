@@ -27,7 +27,7 @@ final class WritingGuest {
           + "ffff00000092cf001700407c0000";
 
   private static final int PAGES_AT = 0x27;
-  private static final int IDLE_AT = 0x36;
+  private static final int IDLE_AT = 0x37;
 
   private WritingGuest() {}
 
