@@ -63,7 +63,7 @@ check() {
     [ -z "$missing" ] || fail "packages are missing, install them:$missing"
     case $dir in /run/* | /var/run/* | /etc/libvirt/* | /var/lib/libvirt/*) fail "$dir is hidden inside the hosts; take another" ;; esac
     [ ${#dir} -le 64 ] || fail "$dir is longer than 64 characters, too long for UNIX sockets below it"
-    [ ! -e "$dir/a" ] && [ ! -e "/run/netns/$net_a" ] || fail "$dir is up already, or not cleaned: two-hosts.sh down $dir"
+    ! { [ -e "$dir/a" ] || [ -e "/run/netns/$net_a" ]; } || fail "$dir is up already, or not cleaned: two-hosts.sh down $dir"
     ! ip -4 route show "$prefix.0/24" | grep -q . || fail "the machine itself uses $prefix.0/24; set UNDERSTUDY_NET to another"
 }
 
@@ -153,7 +153,7 @@ await() { # HOST
 up() {
     check
     reaper=$("$(dirname "$0")/build-guests.sh")/reaper
-    trap 'status=$?; [ $status = 0 ] || (down)' EXIT
+    trap '[ $? = 0 ] || (down)' EXIT
     mkdir -p "$dir"
     ip netns add "$net_a"
     ip netns add "$net_b"

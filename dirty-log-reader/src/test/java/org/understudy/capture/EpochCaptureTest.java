@@ -21,6 +21,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.understudy.capture.CaptureOutcome.Committed;
 import org.understudy.capture.CaptureOutcome.Discarded;
 import org.understudy.capture.CaptureOutcome.Fault;
+import org.understudy.dirtylog.DirtyLogs;
 import org.understudy.guest.GuestMapping;
 
 @Tag("qemu")
@@ -57,7 +58,7 @@ class EpochCaptureTest {
             "-device",
             "virtio-net-pci");
     mapping = RamMap.survey(guest.monitor, guest.pid());
-    log = new WitnessLog(new ComparingLog(mapping), mapping);
+    log = new WitnessLog(DirtyLogs.open(mapping), mapping);
     sink = new ImageSink(mapping.layout());
   }
 
@@ -71,20 +72,23 @@ class EpochCaptureTest {
   void everyEpochEqualsMemoryAtItsPauseAndTheGuestGoesOn() throws IOException {
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
       List<String> before = guest.descriptors();
+      int firstWord = 0;
       int lastWord = 0;
       for (long epoch = 1; epoch <= 50; epoch++) {
-        Committed done = assertInstanceOf(Committed.class, capture.captureInto(sink, epoch));
+        Committed done = committed(capture.captureInto(sink, epoch));
         assertEquals(1, done.pauses().size());
         assertArrayEquals(log.seen, sink.committed);
         lastWord = assertOneInstant(lastWord);
         if (epoch == 1) {
+          firstWord = lastWord;
           assertEquals(mapping.layout().pages(), done.pages());
           assertTrue(done.zeroPages() > 0);
         } else {
-          assertTrue(done.pages() >= WRITTEN && done.pages() < 2 * WRITTEN, done.toString());
+          assertTrue(done.pages() < 2 * WRITTEN, done.toString());
         }
         DeviceStateFile.check(ByteBuffer.wrap(sink.deviceState));
       }
+      assertTrue(lastWord > firstWord + 10, firstWord + " to " + lastWord);
       assertEquals(50, sink.epochs.size());
       assertEquals(before, guest.descriptors());
       assertEquals("running", guest.monitor.status());
@@ -98,7 +102,7 @@ class EpochCaptureTest {
   void pagesThatDoNotFitAreCopiedWhileTheGuestRunsAndReadAgain() throws IOException {
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(512 * 4096))) {
       for (long epoch = 1; epoch <= 5; epoch++) {
-        Committed done = assertInstanceOf(Committed.class, capture.captureInto(sink, epoch));
+        Committed done = committed(capture.captureInto(sink, epoch));
         assertEquals(epoch == 1 ? 2 : 1, done.pauses().size(), done.toString());
         assertArrayEquals(log.seen, sink.committed);
         assertOneInstant(0);
@@ -110,7 +114,7 @@ class EpochCaptureTest {
   void aGuestThatWritesTooFastIsReportedAndLosesNothing() throws IOException {
     CaptureSettings narrow = new CaptureSettings(128 * 4096, 128, 3, 16 << 20, 30_000, 2_000);
     try (EpochCapture capture = capture(narrow)) {
-      Discarded failed = assertInstanceOf(Discarded.class, capture.captureInto(sink, 1));
+      Discarded failed = discarded(capture.captureInto(sink, 1));
       assertEquals(Fault.NOT_CONVERGING, failed.fault());
       assertEquals("running", failed.status());
       assertEquals(3, failed.pauses().size());
@@ -121,9 +125,9 @@ class EpochCaptureTest {
   @Test
   void aBrokenSinkLeavesItsPagesMarked() throws IOException {
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
-      assertInstanceOf(Committed.class, capture.captureInto(sink, 1));
+      committed(capture.captureInto(sink, 1));
       sink.broken = true;
-      Discarded failed = assertInstanceOf(Discarded.class, capture.captureInto(sink, 2));
+      Discarded failed = discarded(capture.captureInto(sink, 2));
       assertEquals(Fault.SINK, failed.fault());
       assertEquals("running", failed.status());
       assertEquals(1, sink.discarded);
@@ -131,7 +135,7 @@ class EpochCaptureTest {
       guest.monitor.command("stop", QmpSocket.arguments(), -1);
       assertTrue(capture.pendingPages() >= WRITTEN);
       sink.broken = false;
-      Committed done = assertInstanceOf(Committed.class, capture.captureInto(sink, 2));
+      Committed done = committed(capture.captureInto(sink, 2));
       assertTrue(done.pages() >= WRITTEN);
       assertArrayEquals(log.seen, sink.committed);
       assertEquals("paused", guest.monitor.status(), "a guest stopped by others stays stopped");
@@ -143,17 +147,17 @@ class EpochCaptureTest {
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
       List<String> before = guest.descriptors();
       guard.gone = true;
-      Discarded failed = assertInstanceOf(Discarded.class, capture.captureInto(sink, 1));
+      Discarded failed = discarded(capture.captureInto(sink, 1));
       assertEquals(Fault.NO_GUARD, failed.fault());
       assertEquals(0, failed.pauses().size());
       assertEquals(before, guest.descriptors());
       guard.gone = false;
       guard.inTime = false;
-      failed = assertInstanceOf(Discarded.class, capture.captureInto(sink, 1));
+      failed = discarded(capture.captureInto(sink, 1));
       assertEquals(Fault.DEADLINE, failed.fault());
       assertEquals("running", failed.status());
       guard.inTime = true;
-      assertInstanceOf(Committed.class, capture.captureInto(sink, 1));
+      committed(capture.captureInto(sink, 1));
       assertArrayEquals(log.seen, sink.committed);
     }
   }
@@ -164,7 +168,7 @@ class EpochCaptureTest {
     try (EpochCapture capture = capture(tiny)) {
       List<String> before = guest.descriptors();
       for (int i = 0; i < 5; i++) {
-        Discarded failed = assertInstanceOf(Discarded.class, capture.captureInto(sink, 1));
+        Discarded failed = discarded(capture.captureInto(sink, 1));
         assertEquals(Fault.QEMU, failed.fault());
         assertEquals("running", failed.status(), failed.toString());
       }
@@ -175,7 +179,7 @@ class EpochCaptureTest {
   @Test
   void aFaultInsideThePauseLetsTheGuestGoOn() throws IOException {
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
-      assertInstanceOf(Committed.class, capture.captureInto(sink, 1));
+      committed(capture.captureInto(sink, 1));
       List<String> before = guest.descriptors();
       log.inPause =
           () -> {
@@ -187,7 +191,7 @@ class EpochCaptureTest {
       assertEquals("running", guest.monitor.status());
       assertEquals(before, guest.descriptors());
       log.inPause = () -> {};
-      assertInstanceOf(Committed.class, capture.captureInto(sink, 2));
+      committed(capture.captureInto(sink, 2));
       assertArrayEquals(log.seen, sink.committed);
     }
   }
@@ -195,9 +199,9 @@ class EpochCaptureTest {
   @Test
   void aPluggedDeviceEndsTheLayout() throws IOException {
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
-      assertInstanceOf(Committed.class, capture.captureInto(sink, 1));
+      committed(capture.captureInto(sink, 1));
       guest.monitor.humanCommand("device_add virtio-net-pci,id=plugged");
-      Discarded failed = assertInstanceOf(Discarded.class, capture.captureInto(sink, 2));
+      Discarded failed = discarded(capture.captureInto(sink, 2));
       assertEquals(Fault.LAYOUT_CHANGED, failed.fault());
       assertEquals("running", failed.status());
     }
@@ -206,16 +210,24 @@ class EpochCaptureTest {
   @Test
   void aQemuThatEndsIsReported() throws IOException {
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
-      assertInstanceOf(Committed.class, capture.captureInto(sink, 1));
+      committed(capture.captureInto(sink, 1));
       log.inPause =
           () -> {
             guest.process.destroyForcibly();
             guest.process.onExit().join();
           };
       log.witness = false;
-      Discarded failed = assertInstanceOf(Discarded.class, capture.captureInto(sink, 2));
+      Discarded failed = discarded(capture.captureInto(sink, 2));
       assertTrue(failed.status().startsWith("unknown: "), failed.status());
     }
+  }
+
+  private Committed committed(CaptureOutcome outcome) throws IOException {
+    return assertInstanceOf(Committed.class, outcome, () -> outcome + "; QEMU: " + guest.output());
+  }
+
+  private static Discarded discarded(CaptureOutcome outcome) {
+    return assertInstanceOf(Discarded.class, outcome, outcome.toString());
   }
 
   private EpochCapture capture(CaptureSettings settings) throws IOException {
@@ -233,7 +245,7 @@ class EpochCaptureTest {
       previous = word;
     }
     assertTrue(first - previous <= 1, "from " + first + " to " + previous + ": torn");
-    assertTrue(first > before, "the guest stands still");
+    assertTrue(first >= before, "word 0 was " + before + " and is " + first);
     return first;
   }
 }
