@@ -52,7 +52,10 @@ final class Standbys {
     checkRoom(order);
     Standby standby =
         Standby.prepare(
-            host, order, new GuardSight(guards, order.guardSession(), order.guardKey()));
+            host,
+            order,
+            new GuardSight(guards, order.guardSession(), order.guardKey()),
+            () -> ended(uuid));
     host.ownership()
         .write(
             new Ownership(
