@@ -10,7 +10,7 @@ import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LibvirtGuestMonitor;
 import org.understudy.libvirt.LibvirtStandbyMonitor;
 import org.understudy.libvirt.StandbyDomain;
-import org.understudy.standby.PagemapPresence;
+import org.understudy.standby.QemuProcess;
 import org.understudy.standby.StandbyGuest;
 import org.understudy.standby.StandbySettings;
 
@@ -69,7 +69,7 @@ final class PausedGuest implements AutoCloseable {
               order.primary().machine(),
               monitor,
               socket,
-              mapping == null ? null : new PagemapPresence(mapping),
+              mapping == null ? QemuProcess.of(domain.pid()) : QemuProcess.of(mapping),
               StandbySettings.defaults());
       return new PausedGuest(host, order, domain, monitor, loader);
     } catch (IOException | RuntimeException e) {
