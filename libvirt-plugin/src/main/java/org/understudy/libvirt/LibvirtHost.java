@@ -54,7 +54,8 @@ public final class LibvirtHost implements AutoCloseable {
   }
 
   /**
-   * Connects.
+   * Connects. A process that has opened the embedded driver once can open no other URI of QEMU's:
+   * libvirt takes them all for its own.
    *
    * @param uri such as {@code qemu:///system} or {@code qemu:///embed?root=/short/path}
    * @throws LibvirtFault nobody answers there
