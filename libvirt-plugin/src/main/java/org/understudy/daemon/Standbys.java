@@ -52,7 +52,10 @@ final class Standbys {
     checkRoom(order);
     Standby standby =
         Standby.prepare(
-            host, order, new GuardSight(guards, order.guardSession(), order.guardKey()));
+            host,
+            order,
+            new GuardSight(guards, order.guardSession(), order.guardKey()),
+            () -> ended(uuid));
     host.ownership()
         .write(
             new Ownership(
@@ -100,6 +103,10 @@ final class Standbys {
         });
   }
 
+  boolean has(UUID uuid) {
+    return running.containsKey(uuid);
+  }
+
   Standby withUuid(UUID uuid) throws IOException {
     Standby standby = running.get(uuid);
     if (standby == null) {
@@ -120,6 +127,25 @@ final class Standbys {
 
   List<Standby> all() {
     return List.copyOf(running.values());
+  }
+
+  /** The guest was shut down over there. */
+  private void ended(UUID uuid) {
+    Thread releasing =
+        new Thread(
+            () -> {
+              try {
+                release(uuid);
+              } catch (IOException e) {
+                host.events()
+                    .add(uuid.toString(), "the standby could not be ended: " + e.getMessage());
+              } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+            },
+            "standby-release");
+    releasing.setDaemon(true);
+    releasing.start();
   }
 
   /** The guest is no longer protected: its standby goes, image and all. */
