@@ -19,6 +19,7 @@ finish() {
     done
   fi
   bed_down || rc=1
+  [ $rc -eq 0 ] || [ "$failed" -gt 0 ] || say "the cases stopped early"
   say "$passed passed, $failed failed"
   [ "$failed" -eq 0 ] || rc=1
   exit $rc
@@ -271,16 +272,18 @@ nothing_stands_by() {
   ! us b status $domain >/dev/null 2>&1 && off b
 }
 ends_in_order() { # virsh verb
-  local standby
+  local standby before
   standby=$(qemu_pid b)
+  before=$(takeovers b)
   [ -d "/proc/$standby" ] || fail "there is no standby QEMU on b (\"$standby\")"
   virsh_on a "$1" $domain >/dev/null
   await 40 "the end of the guest" off a
   await 15 "the end of the standby, which is $(field b state): $(field b reason)" nothing_stands_by
   gone "$standby" || fail "the standby QEMU $standby still runs"
   case $(field a state) in "" | ENDED) ;; *) fail "a says $(field a state): $(field a reason)" ;; esac
-  ! us b events | grep -E 'FENC|PROMOTING' || fail "host b fenced or failed over"
+  [ "$(takeovers b)" = "$before" ] || fail "host b fenced or took over: $(us b events | grep -E 'FENC|PROMOTING' | tail -n 1)"
 }
+takeovers() { us "$1" events | grep -cE 'FENC|PROMOTING' || true; }
 shutdown_ends() { ends_in_order shutdown; }
 destroy_ends() {
   starts a
