@@ -106,6 +106,7 @@ other_key() {
   on a "$bin/understudy" --config "$work/c.conf" identity | sed -n 's/.*\(\(ssh-\|ecdsa-\)[a-z0-9-]* [A-Za-z0-9+\/=]*\).*/\1/p' | head -n 1
 }
 wrong_key() {
+  us a untrust b >/dev/null
   us a trust b 10.77.0.2:16520 --key "$(other_key)" >/dev/null
   local rc=0
   (refused 'key' protect $domain --standby b) || rc=1
