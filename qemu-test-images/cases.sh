@@ -192,15 +192,15 @@ switches_over() {
   local before back downtime
   before=$(last_count a)
   us a switchover $domain >"$work/out" 2>"$work/err" || fail "switchover: $(cat "$work/err")"
-  downtime=$(sed -n 's/^downtimeMs *//p' "$work/out")
+  downtime=$(sed -n 's/^downtime  *//p' "$work/out")
   await 30 "the guest counting on b" counts_beyond b "$before"
   off a || fail "domain is $(state_on a) on a"
   runs b || fail "domain is $(state_on b) on b"
   back=$(rising a b) || fail "the counter went $back"
   sound b
-  [ -n "$downtime" ] || fail "no downtimeMs in: $(tr '\n' '|' <"$work/out")"
+  [ -n "$downtime" ] || fail "no downtime in: $(tr '\n' '|' <"$work/out")"
   qemu_pid b >"$work/b.qemu"
-  say "downtime $downtime ms, a printed up to $before, b from $(serial b | tr -d '\r' | sed -n 's/^proof \([0-9]*\) ok.*/\1/p' | head -n 1)"
+  say "downtime $downtime, a printed up to $before, b from $(serial b | tr -d '\r' | sed -n 's/^proof \([0-9]*\) ok.*/\1/p' | head -n 1)"
 }
 
 readies() { serial "$1" | grep -ac ' ready' || true; }
