@@ -247,7 +247,9 @@ printed_since() { # host, what the serial port had printed, count
 }
 
 full_disk() {
-  local tiers=$work/b-us/state/tiers pid count epoch rc=0
+  local tiers=$work/b-us/state/tiers pid count epoch
+  # Whatever is seen here, the next case needs room.
+  trap 'on b sh -c "rm -f $tiers/filler*"' EXIT
   mkdir -p "$tiers"
   on b mount -t tmpfs -o size=400m none "$tiers"
   pid=$(qemu_pid a)
@@ -260,6 +262,7 @@ full_disk() {
   count=$(last_count a)
   await 30 "the guest going on" counts_beyond a "$((count + 5))"
   [ "$(state_on b)" = paused ] || fail "the standby is $(state_on b)"
+  is a state DEGRADED || fail "a says $(field a state), though nothing can be stored on b"
   on b rm -f "$tiers/filler" "$tiers/filler2"
   await 60 "protection again" is a state PROTECTED
   epoch=$(field a epoch)
