@@ -257,7 +257,7 @@ full_disk() {
   on b dd if=/dev/zero of="$tiers/filler" bs=1M 2>/dev/null || true
   on b dd if=/dev/zero of="$tiers/filler2" bs=4k 2>/dev/null || true
   await 60 "degraded protection" is a state DEGRADED
-  field a reason >"$work/reason"
+  us a status $domain --json | sed -n 's/^ *"reason" : "\(.*\)",$/\1/p' | head -n 1 >"$work/reason"
   grep -qi 'space' "$work/reason" || fail "the reason says nothing of space: $(cat "$work/reason")"
   count=$(last_count a)
   await 30 "the guest going on" counts_beyond a "$((count + 5))"
