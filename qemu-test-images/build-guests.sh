@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds the test guests from Debian packages into a cache, once; says where they are.
 #
-#   build-guests.sh            builds what is missing and prints the folder: vmlinuz, proof.initrd, redis.initrd, ioread
+#   build-guests.sh            builds what is missing and prints the folder: vmlinuz, proof.initrd, redis.initrd;
+#                            ioread (makes disks) and reaper (two-hosts.sh) for the host
 #   build-guests.sh qemu10     unpacks QEMU of <release>-backports and prints the path of its program
 #   build-guests.sh disk MIB   prints the path of a raw disk of that size with the content that io=direct expects
 #
@@ -126,6 +127,7 @@ build() {
     fetch_kernel
     fetch_redis
     compile ioread "$new/ioread"
+    compile reaper "$new/reaper"
     compile proof "$new/proof/bin/proof"
     compile redisload "$new/redis/bin/redisload"
     base_root "$new/proof"
@@ -135,7 +137,9 @@ build() {
     mv "$new/redis/usr/bin/redis-check-rdb" "$new/redis/usr/bin/redis-server" # one program, its name says what it is
     copy_with_libraries "$cache/redis/root" "$new/redis" usr/bin/redis-cli
     cat >"$new/redis/etc/guest" <<'GUEST'
-/usr/bin/redis-server --port 0 --unixsocket /run/redis.sock --save '' --appendonly no --daemonize no --logfile /run/redis.log &
+# On a network redis can be asked from outside, too: printf 'GET last\r\n' | busybox nc 10.77.0.100 6379
+[ "$(value net 0)" = 1 ] && port=6379 || port=0
+/usr/bin/redis-server --port $port --protected-mode no --unixsocket /run/redis.sock --save '' --appendonly no --daemonize no --logfile /run/redis.log &
 /bin/redisload
 GUEST
     for guest in proof redis; do
@@ -149,12 +153,15 @@ GUEST
 
 # A package tree beside the machine's own: only what qemu-system-x86 of the backports needs and the machine lacks.
 unpack_qemu10() {
-    [ ! -e "$cache/qemu10/complete" ] || return 0
+    made_by=$(cksum <"$here/build-guests.sh")
+    [ "$(cat "$cache/qemu10/complete" 2>/dev/null)" != "$made_by" ] || return 0
     rm -rf "$cache/qemu10"
     mkdir -p "$cache/qemu10/apt/lists/partial" "$cache/qemu10/apt/archives/partial"
     cd "$cache/qemu10"
+    # shellcheck disable=SC1091
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     # The mirror is the one the machine already uses for its release.
+    # shellcheck disable=SC2016
     mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
         awk -v release="$codename" '$2 == release { print $1; exit }')
     [ -n "$mirror" ] || fail "no mirror for release $codename among apt's sources"
@@ -167,8 +174,10 @@ unpack_qemu10() {
         -o Dir::Cache=$PWD/apt -o Dir::Cache::archives=$PWD/apt/archives -o Debug::NoLocking=1 -o APT::Sandbox::User=root"
     # shellcheck disable=SC2086
     apt-get -qq $QEMU_APT update >apt/log 2>&1 || fail "cannot read $codename-backports: $(cat apt/log)"
+    # All modules, for QEMU would otherwise load the machine's own of another build, and abort.
     # shellcheck disable=SC2086
     apt-get -y -qq $QEMU_APT --no-install-recommends -d -t "$codename-backports" install qemu-system-x86 seabios ipxe-qemu ovmf \
+        qemu-system-modules-opengl qemu-system-modules-spice \
         >>apt/log 2>&1 || fail "cannot download qemu-system-x86 of $codename-backports: $(tail -n 5 apt/log)"
     for package in apt/archives/*.deb; do
         # The machine's C library stays: a second one beside its loader breaks every program.
@@ -186,7 +195,7 @@ exec "\$root/usr/bin/qemu-system-x86_64" -L "\$root/usr/share/qemu" -L "\$root/u
 WRAPPER
     chmod +x qemu-system-x86_64
     ./qemu-system-x86_64 --version >version 2>&1 || fail "the unpacked QEMU does not run: $(cat version)"
-    touch complete
+    echo "$made_by" >complete
 }
 
 command=${1:-guests}

@@ -15,7 +15,7 @@ record ProcessOwner(int uid, int gid) {
     int uid = -1;
     int gid = -1;
     for (String line : Files.readAllLines(Path.of("/proc/" + pid + "/status"))) {
-      String[] fields = line.split("\\s+");
+      String[] fields = line.split("\\s+", -1);
       switch (fields[0]) {
         case "Uid:" -> uid = Integer.parseInt(fields[2]);
         case "Gid:" -> gid = Integer.parseInt(fields[2]);

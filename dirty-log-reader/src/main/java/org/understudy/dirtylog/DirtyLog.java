@@ -11,11 +11,13 @@ import org.understudy.guest.PageSet;
  * <p>Arm only while the guest and its I/O are drained: a page that a device reads into is marked
  * when it is pinned, not when the data lands.
  *
- * <p>Opening a log arms it, and everything counts as written until the first {@link #rearm}. One
- * thread at a time.
+ * <p>Until the first {@link #rearm} everything counts as written. One thread at a time.
  */
 public interface DirtyLog extends AutoCloseable {
-  /** Name of the method, as {@code DirtyLogs.open} takes it. */
+  /**
+   * Name of the method, as {@link DirtyLogs#open(org.understudy.guest.GuestMapping, String)} takes
+   * it.
+   */
   String method();
 
   /**

@@ -12,7 +12,7 @@ final class DeviceStateParts {
   private static final int FIRST_BYTES = 256 << 10;
 
   private final FrameReader frames;
-  private ByteBuffer bytes = ByteBuffer.allocateDirect(FIRST_BYTES);
+  private ByteBuffer bytes = ByteBuffer.allocateDirect(0);
   private int total; // 0 before the first part
 
   DeviceStateParts(FrameReader frames) {
@@ -55,7 +55,9 @@ final class DeviceStateParts {
     }
     total = (int) totalSaid;
     if (bytes.remaining() < part.remaining()) {
-      int capacity = Math.max(2 * bytes.capacity(), bytes.position() + part.remaining());
+      int capacity =
+          Math.max(
+              FIRST_BYTES, Math.max(2 * bytes.capacity(), bytes.position() + part.remaining()));
       bytes = ByteBuffer.allocateDirect(capacity).put(bytes.flip());
     }
     bytes.put(part);

@@ -109,6 +109,11 @@ public final class EpochDecoder {
     }
   }
 
+  /** Whether an epoch has begun and not ended. */
+  boolean isOpen() {
+    return open;
+  }
+
   /** Discards the unfinished epoch, if there is one; a failure to do so is added to the cause. */
   void abandon(Exception cause) {
     if (open) {

@@ -77,7 +77,7 @@ public final class EpochEncoder implements EpochSink {
 
   /** As the other, with the compression named. */
   public EpochEncoder(WritableByteChannel channel, int pages, Compression compression) {
-    this(new FrameWriter(FrameWriter.to(channel)), pages, compression);
+    this(new FrameWriter(FrameWriter.to(channel, FrameWriter.CHUNK_BYTES)), pages, compression);
   }
 
   EpochEncoder(FrameWriter frames, int pages, Compression compression) {
@@ -108,6 +108,7 @@ public final class EpochEncoder implements EpochSink {
   }
 
   @Override
+  @SuppressWarnings("NonAtomicVolatileUpdate") // written by this thread alone
   public void page(int page, ByteBuffer content) throws IOException {
     int at = content.position();
     if (content.remaining() < Pages.SIZE) {
@@ -136,6 +137,7 @@ public final class EpochEncoder implements EpochSink {
   }
 
   @Override
+  @SuppressWarnings("NonAtomicVolatileUpdate") // written by this thread alone
   public void zeroPage(int page) throws IOException {
     if (body != null && runPages > 0 && runPages < MAX_RUN && page == runFirst + runPages) {
       check(page);

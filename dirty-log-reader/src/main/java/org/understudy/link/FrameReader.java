@@ -54,6 +54,7 @@ final class FrameReader {
    * @return its type or {@link #END_OF_STREAM}
    * @throws LinkFormatException for anything that is not a whole frame
    */
+  @SuppressWarnings("NonAtomicVolatileUpdate") // written by this thread alone
   int next() throws IOException {
     while (true) {
       frameAt += frameBytes;
@@ -123,10 +124,12 @@ final class FrameReader {
   private int crc(int from, int to) {
     check.reset();
     check.update(buffer.limit(to).position(from));
+    buffer.limit(buffer.capacity());
     return (int) check.getValue();
   }
 
   /** Reads until {@code bytes} of the frame are there; returns how many are, fewer at the end. */
+  @SuppressWarnings("NonAtomicVolatileUpdate") // written by this thread alone
   private int ensure(int bytes) throws IOException {
     if (frameAt == filled) {
       frameAt = 0;

@@ -19,7 +19,7 @@ final class FrameWriter {
 
   /** Where chunks come from and go to. */
   interface Outlet {
-    /** An empty direct buffer of {@link #CHUNK_BYTES}; may block. */
+    /** An empty direct buffer; may block. */
     ByteBuffer take() throws IOException;
 
     /** Takes over the buffer given last, ready to be read. */
@@ -37,9 +37,9 @@ final class FrameWriter {
     this.outlet = outlet;
   }
 
-  /** An outlet with one buffer that writes to a blocking channel. */
-  static Outlet to(WritableByteChannel channel) {
-    ByteBuffer chunk = ByteBuffer.allocateDirect(CHUNK_BYTES);
+  /** An outlet with one buffer of {@code bytes} that writes to a blocking channel. */
+  static Outlet to(WritableByteChannel channel, int bytes) {
+    ByteBuffer chunk = ByteBuffer.allocateDirect(bytes);
     return new Outlet() {
       @Override
       public ByteBuffer take() {

@@ -38,6 +38,9 @@ public final class LinkFormat {
   /** The last frame of a side. */
   public static final int GOODBYE = 0x89;
 
+  /** Standby to primary: an epoch, and so every later one, could not be stored. */
+  public static final int FAILED = 0x8B;
+
   /** A side lives. */
   public static final int HEARTBEAT = 0x0A;
 
@@ -102,7 +105,7 @@ public final class LinkFormat {
 
   /** Whether a reader of this version knows the frame type. */
   static boolean isKnown(int type) {
-    return (type >= HELLO && type <= GOODBYE) || type == HEARTBEAT;
+    return (type >= HELLO && type <= GOODBYE) || type == FAILED || type == HEARTBEAT;
   }
 
   /** Name of a frame type for sentences. */
@@ -117,6 +120,7 @@ public final class LinkFormat {
       case EPOCH_DISCARD -> "EPOCH_DISCARD";
       case COMMITTED -> "COMMITTED";
       case GOODBYE -> "GOODBYE";
+      case FAILED -> "FAILED";
       case HEARTBEAT -> "HEARTBEAT";
       default -> String.format("0x%02x", type);
     };

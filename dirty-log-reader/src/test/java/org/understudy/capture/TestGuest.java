@@ -72,8 +72,13 @@ final class TestGuest implements AutoCloseable {
     }
   }
 
-  Path folder() {
-    return folder;
+  /** What QEMU printed. */
+  String output() {
+    try {
+      return Files.readString(folder.resolve("qemu.log")).strip();
+    } catch (IOException e) {
+      return e.toString();
+    }
   }
 
   @Override

@@ -3,8 +3,8 @@ package org.understudy.daemon;
 import java.util.function.LongSupplier;
 
 /**
- * When the next epoch is due: an interval after the last one began, later where capturing or sending takes longer than that. Keeps
- * the figures of the latest epochs for status.
+ * When the next epoch is due: an interval after the last one began, later where capturing or
+ * sending takes longer than that. Keeps the figures of the latest epochs for status.
  */
 final class EpochPace {
   private final long intervalNs;

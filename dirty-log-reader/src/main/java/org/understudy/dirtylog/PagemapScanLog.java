@@ -1,0 +1,170 @@
+package org.understudy.dirtylog;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import org.understudy.guest.GuestLayout;
+import org.understudy.guest.GuestMapping;
+import org.understudy.guest.PageSet;
+import org.understudy.guest.Pages;
+import org.understudy.linux.Pagemap;
+import org.understudy.linux.PidFd;
+import org.understudy.linux.Userfaultfd;
+
+/**
+ * Linux's own record of writes: the blocks are under asynchronous write protection by one
+ * userfaultfd made inside the target, and PAGEMAP_SCAN reads the pages whose protection was lifted
+ * and, to re-arm, protects them again in one atomic step a page.
+ *
+ * <p>A hole punched into a file or memfd leaves the protection as it was, so for blocks with a file
+ * behind them two more things count as a write: a page that was mapped at the last arming and no
+ * longer is, and, for the whole block, a modification time of the file that has changed, because a
+ * page that was punched and then read is mapped again.
+ */
+final class PagemapScanLog implements DirtyLog {
+  static final String METHOD = "pagemap-scan";
+
+  private final GuestMapping mapping;
+  private final PidFd process;
+  private final Pagemap pagemap;
+  private final Userfaultfd userfaultfd;
+  private final BackingFile[] files; // by block; null for anonymous memory
+  private final PageSet mappedAtArming;
+  private final PageSet mappedNow;
+  private final Injector injector;
+
+  PagemapScanLog(GuestMapping mapping, Injector injector) throws IOException {
+    this.mapping = mapping;
+    this.injector = injector;
+    List<AutoCloseable> opened = new ArrayList<>();
+    boolean whole = false;
+    try {
+      process = new PidFd(mapping.pid());
+      opened.add(process);
+      pagemap = new Pagemap(mapping.pid());
+      opened.add(pagemap);
+      files = BackingFile.ofBlocks(mapping);
+      userfaultfd = injector.obtain();
+      opened.add(userfaultfd);
+      GuestLayout layout = mapping.layout();
+      for (int block = 0; block < layout.blocks().size(); block++) {
+        register(block);
+      }
+      mappedAtArming = new PageSet(layout.pages());
+      mappedNow = new PageSet(layout.pages());
+      whole = true;
+    } finally {
+      if (!whole) {
+        for (AutoCloseable resource : opened) {
+          closeQuietly(resource);
+        }
+      }
+    }
+  }
+
+  private void register(int block) throws IOException {
+    try {
+      userfaultfd.register(
+          mapping.hostAddress()[block], mapping.layout().blocks().get(block).bytes());
+    } catch (IOException e) {
+      throw new IOException(
+          "RAM block "
+              + mapping.layout().blocks().get(block).name()
+              + " cannot be watched: "
+              + e.getMessage(),
+          e);
+    }
+  }
+
+  @Override
+  public String method() {
+    return METHOD;
+  }
+
+  /** How long threads of the target were held at the opening, in microseconds: make, close. */
+  long[] stopsUs() {
+    return new long[] {injector.createStopUs(), injector.closeStopUs()};
+  }
+
+  @Override
+  public void look(PageSet into) throws IOException {
+    scan(into, false);
+  }
+
+  @Override
+  public void rearm(PageSet into) throws IOException {
+    scan(into, true);
+    mappedAtArming.set(mappedNow);
+  }
+
+  private void scan(PageSet into, boolean protect) throws IOException {
+    mappedNow.clear();
+    for (int block = 0; block < files.length; block++) {
+      scan(block, into, protect);
+    }
+    // The page tables of a process that has ended are empty, which looks like no write at all.
+    if (!process.isAlive()) {
+      throw new IOException("process " + mapping.pid() + " has ended");
+    }
+  }
+
+  private void scan(int block, PageSet into, boolean protect) throws IOException {
+    long start = mapping.hostAddress()[block];
+    long end = start + mapping.layout().blocks().get(block).bytes();
+    int first = mapping.layout().firstPage(block);
+    int last = mapping.layout().firstPage(block + 1);
+    BackingFile file = files[block];
+    if (file == null) {
+      pagemap.scan(
+          start,
+          end,
+          Pagemap.WRITTEN,
+          protect,
+          (from, to, categories) ->
+              into.addRange(page(first, start, from), page(first, start, to)));
+      return;
+    }
+    // Asked before the scan: a hole punched after it belongs to the next one.
+    if (file.changedSinceArming(protect)) {
+      into.addRange(first, last);
+    }
+    pagemap.scan(
+        start,
+        end,
+        Pagemap.WRITTEN | Pagemap.PRESENT,
+        protect,
+        (from, to, categories) -> {
+          if ((categories & Pagemap.WRITTEN) != 0) {
+            into.addRange(page(first, start, from), page(first, start, to));
+          }
+          if ((categories & Pagemap.PRESENT) != 0) {
+            mappedNow.addRange(page(first, start, from), page(first, start, to));
+          }
+        });
+    for (int page = mappedAtArming.next(first); page >= 0 && page < last; ) {
+      if (!mappedNow.contains(page)) {
+        into.add(page);
+      }
+      page = mappedAtArming.next(page + 1);
+    }
+  }
+
+  private static int page(int first, long start, long address) {
+    return first + (int) ((address - start) >> Pages.SHIFT);
+  }
+
+  @Override
+  public void close() {
+    userfaultfd.close();
+    pagemap.close();
+    process.close();
+  }
+
+  private static void closeQuietly(AutoCloseable resource) {
+    try {
+      resource.close();
+    } catch (Exception e) {
+      throw new IllegalStateException("none of these throws", e);
+    }
+  }
+}
