@@ -3,6 +3,7 @@ package org.understudy.guard;
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
+import java.nio.channels.SelectableChannel;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
@@ -113,9 +114,25 @@ public final class Guard implements AutoCloseable {
     if (daemon != null && !daemon.isAlive()) {
       log("daemon " + daemon.pid() + " has ended");
       pause.daemonGone();
-      daemon.close();
-      daemon = null;
+      detach();
+    } else if (daemon != null && daemonChannel == null && !pause.active()) {
+      // It hung up. In the middle of a pause it stays our business until that has ended.
+      log("daemon " + daemon.pid() + " has detached");
+      detach();
     }
+  }
+
+  private void detach() {
+    daemon.close();
+    daemon = null;
+    daemonChannel = null;
+  }
+
+  private void hangUp(SelectableChannel channel) throws IOException {
+    if (channel == daemonChannel) {
+      daemonChannel = null;
+    }
+    channel.close();
   }
 
   private void ready(SelectionKey key) {
@@ -136,13 +153,13 @@ public final class Guard implements AutoCloseable {
           }
         }
         if (!open) {
-          lines.channel().close();
+          hangUp(lines.channel());
         }
       }
     } catch (IOException e) {
       log("a connection failed: " + e.getMessage());
       try {
-        key.channel().close();
+        hangUp(key.channel());
       } catch (IOException ignored) {
         // It is gone either way.
       }

@@ -83,6 +83,11 @@ final class GuardedPause {
     active = false;
   }
 
+  /** Whether a pause is under way, announced and not ended. */
+  boolean active() {
+    return active;
+  }
+
   /** Whether a pause is under way or a pipe being drained. */
   boolean busy() {
     return active || drain != null;

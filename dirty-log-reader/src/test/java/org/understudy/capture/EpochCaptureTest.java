@@ -21,6 +21,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.understudy.capture.CaptureOutcome.Committed;
 import org.understudy.capture.CaptureOutcome.Discarded;
 import org.understudy.capture.CaptureOutcome.Fault;
+import org.understudy.dirtylog.DirtyLogs;
 import org.understudy.guest.GuestMapping;
 
 @Tag("qemu")
@@ -57,7 +58,7 @@ class EpochCaptureTest {
             "-device",
             "virtio-net-pci");
     mapping = RamMap.survey(guest.monitor, guest.pid());
-    log = new WitnessLog(new ComparingLog(mapping), mapping);
+    log = new WitnessLog(DirtyLogs.open(mapping), mapping);
     sink = new ImageSink(mapping.layout());
   }
 

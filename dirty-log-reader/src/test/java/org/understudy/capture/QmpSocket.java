@@ -21,6 +21,9 @@ final class QmpSocket implements GuestMonitor, AutoCloseable {
   private static final int MSG_NOSIGNAL = 0x4000;
   private static final ObjectMapper JSON = new ObjectMapper();
 
+  /** Runs after each command was sent, before its reply is awaited. */
+  Runnable afterSend = () -> {};
+
   private final int socket;
   private final Memory buffer = new Memory(65536);
   private final ByteArrayOutputStream line = new ByteArrayOutputStream();
@@ -59,6 +62,7 @@ final class QmpSocket implements GuestMonitor, AutoCloseable {
     ObjectNode request = JSON.createObjectNode().put("execute", name);
     request.set("arguments", arguments);
     send((request + "\n").getBytes(StandardCharsets.UTF_8), fd);
+    afterSend.run();
     while (true) {
       JsonNode reply = JSON.readTree(readLine());
       if (reply.has("error")) {

@@ -6,36 +6,49 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.understudy.testbed.GuestImages;
+import org.understudy.testbed.GuestImages.Qemu;
 
 /** A QEMU of the test's own, ended with it. */
 final class TestGuest implements AutoCloseable {
-  static final Path PROGRAM =
-      Path.of(System.getProperty("understudy.qemu", "/usr/bin/qemu-system-x86_64"));
+  static final Path PROGRAM = GuestImages.defaultQemu().binary();
 
   final Process process;
   final QmpSocket monitor;
+
+  /** A monitor that nobody has connected to yet. */
+  final Path secondSocket;
+
   private final Path folder;
 
   TestGuest(Path folder, String... arguments) throws IOException {
+    this(GuestImages.defaultQemu(), folder, arguments);
+  }
+
+  TestGuest(Qemu qemu, Path folder, String... arguments) throws IOException {
     this.folder = folder;
-    Path socket = Path.of("/tmp", "us-" + ProcessHandle.current().pid() + "-" + System.nanoTime());
+    Path socket = folder.resolve("qmp");
+    secondSocket = folder.resolve("qmp2");
     List<String> line =
         new ArrayList<>(
             List.of(
-                PROGRAM.toString(),
+                qemu.binary().toString(),
                 "-accel",
                 "tcg",
                 "-display",
                 "none",
                 "-nodefaults",
                 "-qmp",
-                "unix:" + socket + ",server=on,wait=off"));
+                "unix:" + socket + ",server=on,wait=off",
+                "-qmp",
+                "unix:" + secondSocket + ",server=on,wait=off"));
+    line.addAll(qemu.arguments());
     line.addAll(List.of(arguments));
     Path log = folder.resolve("qemu.log");
     process =
         new ProcessBuilder(line).redirectErrorStream(true).redirectOutput(log.toFile()).start();
     long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
-    while (!Files.exists(socket)) {
+    while (!Files.exists(secondSocket)) {
       if (!process.isAlive() || System.nanoTime() > deadline) {
         process.destroyForcibly();
         throw new IOException("QEMU did not start: " + Files.readString(log));
@@ -54,7 +67,6 @@ final class TestGuest implements AutoCloseable {
       }
     }
     monitor = connected;
-    Files.delete(socket);
   }
 
   int pid() {

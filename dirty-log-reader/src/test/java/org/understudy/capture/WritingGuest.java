@@ -8,6 +8,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import org.understudy.testbed.GuestImages;
+import org.understudy.testbed.GuestImages.Qemu;
 
 /**
  * A guest of 512 bytes: a boot sector that goes to protected mode and increments the first word of
@@ -38,6 +40,11 @@ final class WritingGuest {
    * @param idle iterations of an idle loop after each pass
    */
   static TestGuest start(Path folder, int pages, int idle, String... arguments) throws IOException {
+    return start(GuestImages.defaultQemu(), folder, pages, idle, arguments);
+  }
+
+  static TestGuest start(Qemu qemu, Path folder, int pages, int idle, String... arguments)
+      throws IOException {
     ByteBuffer sector = ByteBuffer.allocate(1440 << 10).order(ByteOrder.LITTLE_ENDIAN);
     sector.put(HexFormat.of().parseHex(CODE));
     sector.putInt(PAGES_AT, pages).putInt(IDLE_AT, idle).putShort(510, (short) 0xaa55);
@@ -45,7 +52,7 @@ final class WritingGuest {
     Files.write(floppy, sector.array());
     List<String> line = new ArrayList<>(List.of(arguments));
     line.addAll(List.of("-drive", "if=floppy,format=raw,readonly=on,file=" + floppy, "-boot", "a"));
-    TestGuest guest = new TestGuest(folder, line.toArray(new String[0]));
+    TestGuest guest = new TestGuest(qemu, folder, line.toArray(new String[0]));
     awaitWriting(guest, pages);
     return guest;
   }

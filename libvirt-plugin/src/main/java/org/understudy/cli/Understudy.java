@@ -73,6 +73,10 @@ public final class Understudy {
     CommandLine line = new CommandLine(new Understudy(out, err));
     line.setOut(new PrintWriter(out, true, StandardCharsets.UTF_8));
     line.setErr(new PrintWriter(err, true, StandardCharsets.UTF_8));
+    line.getCommandSpec().exitCodeOnInvalidInput(1);
+    for (CommandLine verb : line.getSubcommands().values()) {
+      verb.getCommandSpec().exitCodeOnInvalidInput(1);
+    }
     line.setExecutionExceptionHandler(
         (e, command, parsed) -> {
           err.println("error: " + (e.getMessage() == null ? e.toString() : e.getMessage()));

@@ -15,10 +15,12 @@ import org.understudy.guest.PageSet;
 import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LibvirtGuestMonitor;
 import org.understudy.libvirt.PrimaryDomain;
+import org.understudy.ssh.TrustedPeer;
 
 /**
- * Everything that is attached to one running QEMU: its dirty log, its guard, the capture; and what the standby has acknowledged of it.
- * Survives the link. Used by the capture thread, but for {@link #describe}.
+ * Everything that is attached to one running QEMU: its dirty log, its guard, the capture; and what
+ * the standby has acknowledged of it. Survives the link. Used by the capture thread, but for {@link
+ * #describe}.
  */
 final class CaptureSession implements AutoCloseable {
   private final GuestMapping mapping;
@@ -52,10 +54,13 @@ final class CaptureSession implements AutoCloseable {
    */
   static CaptureSession open(ThisHost host, LibvirtDomain domain, Ownership mine)
       throws IOException {
+    TrustedPeer standby = host.trusted().named(mine.peer());
+    int guardPort = StandbyLink.guardPort(host, standby);
     LibvirtGuestMonitor monitor = new LibvirtGuestMonitor(domain);
     GuestMapping mapping = RamMap.survey(monitor, domain.pid());
     PrimaryDomain primary = PrimaryDomain.of(domain);
-    GuardLine guard = GuardLine.open(host, domain, mapping.pid());
+    GuardLine guard =
+        GuardLine.open(host, domain, mapping.pid(), standby.address().host(), guardPort);
     DirtyLog log = null;
     try {
       log = DirtyLogs.open(mapping);
@@ -97,8 +102,25 @@ final class CaptureSession implements AutoCloseable {
         primary, mine.generation(), mine.settings(), layout(), guard.session(), guard.key());
   }
 
-  void sendHeartbeatsTo(String address, int port) throws IOException {
-    guard.sendHeartbeatsTo(address, port);
+  /**
+   * Tells the guard that the guest ended because somebody asked for it; the guard finds out by
+   * itself, only later.
+   */
+  void endsOnPurpose() {
+    try {
+      guard.endsOnPurpose();
+    } catch (IOException e) {
+      // the guard asks libvirt
+    }
+  }
+
+  /** Ends the guard for good. */
+  void finishGuard() {
+    try {
+      guard.finish();
+    } catch (IOException e) {
+      // It is gone already.
+    }
   }
 
   CaptureOutcome captureInto(EpochSink sink, long epoch) {
@@ -124,8 +146,8 @@ final class CaptureSession implements AutoCloseable {
   }
 
   /**
-   * What a standby that has {@code standbyEpoch} lacks: the unacknowledged pages if it is where we left it, everything otherwise.
-   * Forgets the unacknowledged pages.
+   * What a standby that has {@code standbyEpoch} lacks: the unacknowledged pages if it is where we
+   * left it, everything otherwise. Forgets the unacknowledged pages.
    */
   PageSet missingSince(long standbyEpoch) {
     PageSet missing = new PageSet(layout().pages());
@@ -145,7 +167,7 @@ final class CaptureSession implements AutoCloseable {
   /** Adds figures for status; any thread. */
   void describe(ObjectNode json) {
     json.put("dirtyLog", log.method()).put("qemuPid", mapping.pid());
-    json.put("ramBytes", layout().bytes()).put("guard", guard.describe());
+    json.put("ramBytes", layout().bytes()).put("guardSession", guard.session().toString());
     StandbyLink now = link;
     if (now != null) {
       json.put("acknowledged", now.sender().acknowledged());

@@ -106,10 +106,9 @@ public record DaemonConfig(
             values.path("host.run-dir", "/run/understudy"),
             values.parsed("host.listen", "0.0.0.0:16520", HostPort::parse),
             values.number("host.guard-listen", 16521, 1, 65_535));
-    // struct sockaddr_un holds 108 bytes with the final zero.
-    if (host.socket().toString().length() > 107) {
-      throw values.wrong(
-          "host.run-dir", "at most %d characters".formatted(107 - "/understudyd.sock".length()));
+    int room = LocalServer.LONGEST_SOCKET_PATH - "/understudyd.sock".length();
+    if (host.runDir().toString().length() > room) {
+      throw values.wrong("host.run-dir", "at most %d characters".formatted(room));
     }
     return host;
   }

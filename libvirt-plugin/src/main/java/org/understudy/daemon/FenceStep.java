@@ -23,8 +23,7 @@ record FenceStep(boolean fenced, String sentence) {
     } catch (java.io.IOException e) {
       return new FenceStep(false, e.getMessage());
     }
-    FenceResult result =
-        host.fence().fence(new FenceTarget(name, order.primary().uuid(), peer));
+    FenceResult result = host.fence().fence(new FenceTarget(name, order.primary().uuid(), peer));
     if (result instanceof FenceResult.Fenced fenced) {
       return new FenceStep(true, "host " + peer + " is fenced: " + fenced.how());
     }

@@ -6,29 +6,36 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.util.ArrayList;
-import java.util.Base64;
 import java.util.List;
+import java.util.UUID;
 import org.understudy.guest.GuestLayout;
 import org.understudy.guest.RamBlock;
 import org.understudy.libvirt.PrimaryDomain;
 
 /**
- * What a primary asks of a standby host: follow this guest. The request {@code prepare} of the control stream.
+ * What a primary asks of a standby host: follow this guest. The request {@code prepare} of the
+ * control stream.
  *
  * @param primary the domain as it runs
  * @param generation the generation that the primary owns
  * @param settings how it is protected
  * @param layout RAM blocks
  * @param guardSession session of the guard's datagrams
- * @param guardKey their key
+ * @param guardKey their key, in hexadecimal
  */
 record GuestOrder(
     PrimaryDomain primary,
     long generation,
     Ownership.Settings settings,
     GuestLayout layout,
-    long guardSession,
-    byte[] guardKey) {
+    UUID guardSession,
+    String guardKey) {
+
+  /** Without the key. */
+  @Override
+  public String toString() {
+    return "guest " + primary.name() + ", generation " + generation;
+  }
 
   private static final int MAX_BLOCKS = 512;
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -38,8 +45,8 @@ record GuestOrder(
     json.set("primary", JSON.valueToTree(primary));
     json.put("generation", generation);
     json.put("intervalMs", settings.intervalMs()).put("fast", settings.fast().toString());
-    json.put("guardSession", Long.toString(guardSession));
-    json.put("guardKey", Base64.getEncoder().encodeToString(guardKey));
+    json.put("guardSession", guardSession.toString());
+    json.put("guardKey", guardKey);
     var blocks = json.putArray("blocks");
     for (RamBlock block : layout.blocks()) {
       blocks.addObject().put("name", block.name()).put("bytes", block.bytes());
@@ -68,8 +75,8 @@ record GuestOrder(
           new Ownership.Settings(
               json.required("intervalMs").asInt(), Budget.parse(json.required("fast").asText())),
           new GuestLayout(blocks),
-          Long.parseLong(json.required("guardSession").asText()),
-          Base64.getDecoder().decode(json.required("guardKey").asText()));
+          UUID.fromString(json.required("guardSession").asText()),
+          json.required("guardKey").asText());
     } catch (IllegalArgumentException | ArithmeticException | JsonProcessingException e) {
       throw new IOException("a request to follow a guest that is none: " + e.getMessage(), e);
     }

@@ -28,6 +28,11 @@ import org.slf4j.LoggerFactory;
  * <p>A lock beside the socket keeps a second daemon out; a socket left by a dead one is replaced.
  */
 public final class LocalServer implements AutoCloseable {
+  private static final String FRESH = ".n";
+
+  /** struct sockaddr_un holds 108 bytes with the final zero; the fresh socket's name is longest. */
+  static final int LONGEST_SOCKET_PATH = 107 - FRESH.length();
+
   private static final Logger LOG = LoggerFactory.getLogger(LocalServer.class);
 
   private final Path socket;
@@ -95,7 +100,7 @@ public final class LocalServer implements AutoCloseable {
 
   private static ServerSocketChannel bind(Path socket) throws IOException {
     // Nobody can connect before the mode is right: the name they know comes last.
-    Path fresh = socket.resolveSibling(socket.getFileName() + ".n");
+    Path fresh = socket.resolveSibling(socket.getFileName() + FRESH);
     Files.deleteIfExists(fresh);
     ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
     try {

@@ -156,8 +156,7 @@ public final class OwnershipStore {
         text(node, "owner"),
         role(text(node, "role")),
         text(node, "peer"),
-        new Ownership.Settings(
-            Math.toIntExact(number(node, "intervalMs")), Budget.parse(text(node, "fast"))),
+        new Ownership.Settings(milliseconds(node, "intervalMs"), Budget.parse(text(node, "fast"))),
         number(node, "committedEpoch"));
   }
 
@@ -176,6 +175,15 @@ public final class OwnershipStore {
       throw new IllegalArgumentException("%s is %s, expected text".formatted(key, node.path(key)));
     }
     return node.get(key).asText();
+  }
+
+  private static int milliseconds(JsonNode node, String key) {
+    long number = number(node, key);
+    if (number < 1 || number > Integer.MAX_VALUE) {
+      throw new IllegalArgumentException(
+          "%s is %d, expected 1 to %d".formatted(key, number, Integer.MAX_VALUE));
+    }
+    return (int) number;
   }
 
   private static long number(JsonNode node, String key) {

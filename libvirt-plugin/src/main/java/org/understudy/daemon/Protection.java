@@ -13,9 +13,9 @@ import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.link.Goodbye;
 
 /**
- * The protection of one guest, on the host where it runs: captures an epoch at every interval and sends it to the standby. Whatever
- * fails on the way, the guest runs on, and this tries again. One thread, {@code capture-NAME}, does all of it; others only ask for
- * status or for an end.
+ * The protection of one guest, on the host where it runs: captures an epoch at every interval and
+ * sends it to the standby. Whatever fails on the way, the guest runs on, and this tries again. One
+ * thread, {@code capture-NAME}, does all of it; others only ask for status or for an end.
  */
 final class Protection {
   private static final long RETRY_MS = 1000;
@@ -48,6 +48,7 @@ final class Protection {
   private State state = State.CONNECTING;
   private String reason = "";
   private boolean stopping;
+  private boolean guardEnds;
   private Switchover switchover;
   private CaptureOutcome.Committed latest;
   private long committedAtNs;
@@ -90,10 +91,14 @@ final class Protection {
     }
   }
 
-  /** Ends the protection and waits for it; the guest runs on. */
+  /**
+   * Ends the protection and its guard and waits for it; the guest runs on. The standby has to know
+   * before.
+   */
   void stop() throws InterruptedException {
     synchronized (lock) {
       stopping = true;
+      guardEnds = true;
       lock.notifyAll();
     }
     thread.interrupt();
@@ -113,6 +118,9 @@ final class Protection {
       }
       stopping = true;
       enter(State.ENDED, how);
+      if (session != null) {
+        session.endsOnPurpose();
+      }
       lock.notifyAll();
     }
     thread.interrupt();
@@ -121,7 +129,8 @@ final class Protection {
   /**
    * Moves the guest to the standby host without losing anything; returns when it runs there.
    *
-   * @throws IOException with a sentence if it could not; the guest then runs here, unless the sentence says otherwise
+   * @throws IOException with a sentence if it could not; the guest then runs here, unless the
+   *     sentence says otherwise
    */
   ObjectNode switchover() throws IOException, InterruptedException {
     Switchover asked = new Switchover(host, domain);
@@ -154,6 +163,9 @@ final class Protection {
           } finally {
             synchronized (lock) {
               session = null;
+              if (guardEnds) {
+                opened.finishGuard();
+              }
             }
           }
         } catch (IOException e) {
@@ -176,7 +188,9 @@ final class Protection {
     }
   }
 
-  /** Captures and sends until the guest, its layout or we end; the link may come and go meanwhile. */
+  /**
+   * Captures and sends until the guest, its layout or we end; the link may come and go meanwhile.
+   */
   private void follow(CaptureSession capture) throws IOException, InterruptedException {
     while (!isStopping()) {
       try (StandbyLink link = StandbyLink.open(host, ownership(), capture)) {
@@ -267,6 +281,7 @@ final class Protection {
     synchronized (lock) {
       ownership = moved;
       stopping = true;
+      guardEnds = true;
       enter(State.ENDED, "switched over to " + moved.peer());
     }
   }
@@ -289,9 +304,11 @@ final class Protection {
   }
 
   private void pause(long ms) throws InterruptedException {
+    long end = System.nanoTime() + ms * 1_000_000;
     synchronized (lock) {
-      if (!stopping) {
-        lock.wait(ms);
+      for (long left = ms; left > 0 && !stopping; ) {
+        lock.wait(left);
+        left = (end - System.nanoTime()) / 1_000_000;
       }
     }
   }
@@ -321,7 +338,9 @@ final class Protection {
   ObjectNode status() {
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     synchronized (lock) {
-      json.put("domain", domain.name()).put("uuid", domain.uuid().toString()).put("role", "primary");
+      json.put("domain", domain.name())
+          .put("uuid", domain.uuid().toString())
+          .put("role", "primary");
       json.put("state", state.toString()).put("reason", reason);
       json.put("peer", ownership.peer()).put("generation", ownership.generation());
       json.put("intervalMs", ownership.settings().intervalMs());

@@ -27,8 +27,9 @@ import org.understudy.tier.TierCounts;
 import org.understudy.tier.TierSettings;
 
 /**
- * A guest of another host that is followed here: its committed image, the paused QEMU that holds the Fast part of it, and the judgement
- * whether the guest still runs over there. The thread {@code watch-NAME} judges, rebuilds a lost QEMU and fails over.
+ * A guest of another host that is followed here: its committed image, the paused QEMU that holds
+ * the Fast part of it, and the judgement whether the guest still runs over there. The thread {@code
+ * watch-NAME} judges, rebuilds a lost QEMU and fails over.
  */
 final class Standby implements LinkReceiver.Followed {
   private static final Logger log = LoggerFactory.getLogger(Standby.class);
@@ -62,6 +63,7 @@ final class Standby implements LinkReceiver.Followed {
   private final RecencyFrequency policy;
   private final GuardSight guard;
   private final FailureDetector detector;
+  private final Runnable onEnd;
   private final Thread watching;
   private final ReentrantLock acting = new ReentrantLock(); // one promotion or rebuild at a time
 
@@ -74,8 +76,16 @@ final class Standby implements LinkReceiver.Followed {
   private volatile boolean switchoverAnnounced;
   private long rebuildAtNs;
 
-  private Standby(ThisHost host, GuestOrder order, Path folder, StandbyImage image, RecencyFrequency policy, GuardSight guard) {
+  private Standby(
+      ThisHost host,
+      GuestOrder order,
+      Path folder,
+      StandbyImage image,
+      RecencyFrequency policy,
+      GuardSight guard,
+      Runnable onEnd) {
     this.host = host;
+    this.onEnd = onEnd;
     this.order = order;
     this.folder = folder;
     this.image = image;
@@ -91,11 +101,12 @@ final class Standby implements LinkReceiver.Followed {
    *
    * @throws IOException with a sentence; nothing is left behind but the image
    */
-  static Standby prepare(ThisHost host, GuestOrder order, GuardSight guard) throws IOException {
+  static Standby prepare(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
+      throws IOException {
     Path folder = host.config().tiersDir().resolve(order.primary().uuid().toString());
     RecencyFrequency policy = new RecencyFrequency(order.layout().pages());
     StandbyImage image = openImage(host, order, folder, policy);
-    Standby standby = new Standby(host, order, folder, image, policy, guard);
+    Standby standby = new Standby(host, order, folder, image, policy, guard, onEnd);
     try {
       standby.startGuest();
     } catch (IOException | RuntimeException e) {
@@ -109,8 +120,7 @@ final class Standby implements LinkReceiver.Followed {
   private static StandbyImage openImage(
       ThisHost host, GuestOrder order, Path folder, RecencyFrequency policy) throws IOException {
     Files.createDirectories(folder);
-    if (StandbyImage.exists(folder)
-        && !StandbyImage.layoutOf(folder).equals(order.layout())) {
+    if (StandbyImage.exists(folder) && !StandbyImage.layoutOf(folder).equals(order.layout())) {
       delete(folder); // of an earlier life of the guest, with other RAM blocks
       Files.createDirectories(folder);
     }
@@ -141,6 +151,14 @@ final class Standby implements LinkReceiver.Followed {
 
   State state() {
     return state;
+  }
+
+  /** Whether this follows the very guest that is asked for, and can go on with it. */
+  boolean follows(GuestOrder asked) {
+    return (state == State.FOLLOWING || state == State.DEGRADED)
+        && asked.layout().equals(order.layout())
+        && asked.generation() == order.generation()
+        && asked.guardSession().equals(guard.session());
   }
 
   // What the link asks.
@@ -197,7 +215,7 @@ final class Standby implements LinkReceiver.Followed {
   }
 
   private void look() throws InterruptedException {
-    if (state != State.FOLLOWING && state != State.DEGRADED || switchoverAnnounced) {
+    if ((state != State.FOLLOWING && state != State.DEGRADED) || switchoverAnnounced) {
       return;
     }
     LinkReceiver line = receiver;
@@ -209,6 +227,7 @@ final class Standby implements LinkReceiver.Followed {
       case ENDED -> {
         host.events().add(name(), judged.reason() + "; protection ends");
         enter(State.ENDED, judged.reason());
+        onEnd.run();
         return;
       }
       case FAILED -> {
@@ -225,7 +244,8 @@ final class Standby implements LinkReceiver.Followed {
       return;
     }
     if (!host.config().protect().timing().autoFailover()) {
-      enter(State.DEGRADED, why + "; automatic failover is off, run: understudy failover " + name());
+      enter(
+          State.DEGRADED, why + "; automatic failover is off, run: understudy failover " + name());
       return;
     }
     try {
@@ -246,7 +266,8 @@ final class Standby implements LinkReceiver.Followed {
     try {
       rebuildAtNs = System.nanoTime() + REBUILD_MS * 1_000_000;
       if (now != null) {
-        host.events().add(name(), "the standby QEMU is lost and started anew: " + now.loader().state());
+        host.events()
+            .add(name(), "the standby QEMU is lost and started anew: " + now.loader().state());
       }
       image.detach();
       guest = null;
@@ -275,6 +296,7 @@ final class Standby implements LinkReceiver.Followed {
     try {
       checkPromotable();
       long detectedNs = System.nanoTime();
+      long detectedAtMs = System.currentTimeMillis();
       enter(State.FENCING, why);
       FenceStep fenced = FenceStep.run(host, order, force);
       if (!fenced.fenced()) {
@@ -288,7 +310,7 @@ final class Standby implements LinkReceiver.Followed {
       }
       long fenceMs = (System.nanoTime() - detectedNs) / 1_000_000;
       ObjectNode report = promote(order.generation() + 1);
-      report.put("why", why).put("fenceMs", fenceMs);
+      report.put("why", why).put("fenceMs", fenceMs).put("detectedAt", detectedAtMs);
       report.put("guardSilentMs", Math.min(guard.silentMs(), 1_000_000_000));
       lastFailover = report;
       return report;
@@ -306,7 +328,8 @@ final class Standby implements LinkReceiver.Followed {
         throw new IOException("committed is epoch " + image.epoch() + ", not " + epoch);
       }
       if (generation <= order.generation()) {
-        throw new IOException("generation " + generation + " is not newer than " + order.generation());
+        throw new IOException(
+            "generation " + generation + " is not newer than " + order.generation());
       }
       ObjectNode report = promote(generation);
       lastFailover = report;
@@ -324,7 +347,8 @@ final class Standby implements LinkReceiver.Followed {
       throw new IOException("domain " + name() + " is " + state + " here");
     }
     if (image.epoch() == 0) {
-      throw new IOException("no epoch of domain " + name() + " was committed, there is nothing to start");
+      throw new IOException(
+          "no epoch of domain " + name() + " was committed, there is nothing to start");
     }
   }
 
@@ -350,7 +374,8 @@ final class Standby implements LinkReceiver.Followed {
       }
       report = Takeover.run(image, guest, policy);
       if (report.outcome() instanceof PromotionReport.Outcome.Repeatable lost) {
-        host.events().add(name(), "the standby QEMU was lost, once more with a new one: " + lost.reason());
+        host.events()
+            .add(name(), "the standby QEMU was lost, once more with a new one: " + lost.reason());
         image.detach();
         guest.close();
         startGuest();
@@ -372,14 +397,12 @@ final class Standby implements LinkReceiver.Followed {
   }
 
   private void enter(State to, String why) {
-    if (state != to || to != State.FOLLOWING && !reason.equals(why)) {
-      boolean telling = state != to;
-      state = to;
-      if (telling) {
-        host.events().add(name(), to + (why.isEmpty() ? "" : ": " + why));
-      }
-    }
+    boolean changed = state != to;
+    state = to;
     reason = why;
+    if (changed) {
+      host.events().add(name(), to + (why.isEmpty() ? "" : ": " + why));
+    }
   }
 
   /** Ends it: stops watching, ends the paused QEMU unless the guest runs, and closes the image. */
@@ -431,7 +454,9 @@ final class Standby implements LinkReceiver.Followed {
   /** Everything status shows, as one JSON object. */
   ObjectNode status() {
     ObjectNode json = JsonNodeFactory.instance.objectNode();
-    json.put("domain", name()).put("uuid", order.primary().uuid().toString()).put("role", "standby");
+    json.put("domain", name())
+        .put("uuid", order.primary().uuid().toString())
+        .put("role", "standby");
     json.put("state", state.toString()).put("reason", reason);
     json.put("generation", order.generation()).put("fence", host.fence().description());
     json.put("fast", order.settings().fast().toString());

@@ -1,5 +1,6 @@
 package org.understudy.daemon;
 
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.time.Duration;
@@ -12,8 +13,12 @@ import org.understudy.link.LinkSender;
 import org.understudy.ssh.ControlClient;
 import org.understudy.ssh.ControlException;
 import org.understudy.ssh.PeerConnection;
+import org.understudy.ssh.TrustedPeer;
 
-/** The primary's way to its standby: one SSH connection with a control stream and a stream of epochs. Used by the capture thread. */
+/**
+ * The primary's way to its standby: one SSH connection with a control stream and a stream of
+ * epochs. Used by the capture thread.
+ */
 final class StandbyLink implements AutoCloseable {
   private static final Duration CONNECT = Duration.ofSeconds(10);
   private static final Duration PREPARE = Duration.ofSeconds(90);
@@ -53,9 +58,7 @@ final class StandbyLink implements AutoCloseable {
     try {
       connection = host.peers().connect(host.trusted().named(mine.peer()), CONNECT);
       ControlClient control = ControlClient.open(connection);
-      ObjectNode prepared = control.call("prepare", capture.order(mine).toJson(), PREPARE);
-      capture.sendHeartbeatsTo(
-          connection.peer().address().host(), prepared.required("guardPort").asInt());
+      control.call("prepare", capture.order(mine).toJson(), PREPARE);
       Hello hello =
           new Hello(
               UUID.randomUUID(),
@@ -76,10 +79,20 @@ final class StandbyLink implements AutoCloseable {
       return link;
     } catch (IOException e) {
       if (connection != null) {
-        connection.close();
+        end(connection);
       }
-      String where = e instanceof ControlException ? "standby host " + mine.peer() + " refuses: " : "";
+      String where =
+          e instanceof ControlException ? "standby host " + mine.peer() + " refuses: " : "";
       throw new Broken(new IOException(where + e.getMessage(), e));
+    }
+  }
+
+  /** The UDP port at which a standby host hears guards. */
+  static int guardPort(ThisHost host, TrustedPeer peer) throws IOException {
+    try (PeerConnection connection = host.peers().connect(peer, CONNECT);
+        ControlClient control = ControlClient.open(connection)) {
+      ObjectNode nothing = JsonNodeFactory.instance.objectNode();
+      return control.call("guard-port", nothing, CONNECT).required("port").asInt();
     }
   }
 
@@ -144,6 +157,14 @@ final class StandbyLink implements AutoCloseable {
   public void close() {
     capture.linked(null);
     sender.close();
-    connection.close();
+    end(connection);
+  }
+
+  private static void end(PeerConnection connection) {
+    try {
+      connection.close();
+    } catch (IOException e) {
+      // It is of no use any more, however it ended.
+    }
   }
 }

@@ -12,8 +12,9 @@ import org.understudy.link.Goodbye;
 import org.understudy.ssh.ControlException;
 
 /**
- * A planned move of the guest to the standby host: it is suspended, its last epoch is sent, this host gives up the ownership for good,
- * and only then the standby may run it. Loses nothing. If nobody can say whether the standby runs, the guest stays paused here.
+ * A planned move of the guest to the standby host: it is suspended, its last epoch is sent, this
+ * host gives up the ownership for good, and only then the standby may run it. Loses nothing. If
+ * nobody can say whether the standby runs, the guest stays paused here.
  */
 final class Switchover {
   private static final Duration PROMOTE = Duration.ofSeconds(60);
@@ -84,7 +85,8 @@ final class Switchover {
       host.ownership().write(moved.nextGeneration(host.name(), Ownership.Role.PRIMARY));
       domain.resume();
       throw new IOException(
-          "the standby host did not take over: " + refused.getMessage() + "; the guest runs here", refused);
+          "the standby host did not take over: " + refused.getMessage() + "; the guest runs here",
+          refused);
     } catch (IOException unknown) {
       leftPaused = true;
       throw new IOException(

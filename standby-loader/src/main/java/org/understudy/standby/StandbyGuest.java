@@ -29,11 +29,12 @@ import org.understudy.tier.FastTier;
 public final class StandbyGuest implements FastTier, AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(StandbyGuest.class);
   private static final int PARTS = 8;
+  private static final int WAIT_MS = 100;
   private static final StandbyState.Message PLACED = new StandbyState.Message.Placed();
 
   private final GuestLayout layout;
   private final StandbyMonitor monitor;
-  private final PresenceProbe presence;
+  private final QemuProcess process;
   private final StandbySettings settings;
   private final StreamLink link;
   private final PageSet placed;
@@ -50,16 +51,17 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
   private StandbyGuest(
       GuestLayout layout,
       StandbyMonitor monitor,
-      PresenceProbe presence,
+      QemuProcess process,
       StandbySettings settings,
-      StreamLink link) {
+      StreamLink link,
+      StandbyWatch watch) {
     this.layout = layout;
     this.monitor = monitor;
-    this.presence = presence;
+    this.process = process;
     this.settings = settings;
     this.link = link;
     placed = new PageSet(layout.pages());
-    watch = new StandbyWatch(this, link, settings);
+    this.watch = watch;
     for (int i = 0; i < PARTS; i++) {
       freePlacements.add(new Load.Placement(layout));
       freeRemovals.add(new Load.Removal(layout));
@@ -72,7 +74,7 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
    *
    * @param machine the machine type with its version, as the primary's QEMU names it
    * @param socket a path that does not exist yet and that QEMU can create
-   * @param presence the look at QEMU's memory, or null where its addresses are not known
+   * @param process the standby's QEMU
    * @throws IOException QEMU does not take it; that QEMU has to be started anew
    */
   public static StandbyGuest arm(
@@ -80,10 +82,10 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
       String machine,
       StandbyMonitor monitor,
       Path socket,
-      PresenceProbe presence,
+      QemuProcess process,
       StandbySettings settings)
       throws IOException {
-    StandbyStatus status = monitor.status();
+    StandbyStatus status = monitor.standbyStatus();
     if (!status.runState().equals(StandbyStatus.ARMED) || !status.disturbance().isEmpty()) {
       throw new IOException(
           "the standby to arm is "
@@ -96,7 +98,8 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
     monitor.migrateIncoming(socket);
     StreamLink link = StreamLink.connect(socket, layout, settings);
     Files.deleteIfExists(socket);
-    StandbyGuest guest = new StandbyGuest(layout, monitor, presence, settings, link);
+    StandbyWatch watch = new StandbyWatch(monitor, process, link, settings);
+    StandbyGuest guest = new StandbyGuest(layout, monitor, process, settings, link, watch);
     try {
       guest.begin(machine);
     } catch (IOException failure) {
@@ -113,7 +116,7 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
     }
     guest.owner.setDaemon(true);
     guest.owner.start();
-    guest.watch.start();
+    watch.start(guest);
     return guest;
   }
 
@@ -235,7 +238,7 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
   }
 
   PresenceProbe presence() {
-    return presence;
+    return process.presence();
   }
 
   int nextPing() {
@@ -352,8 +355,8 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
 
   private void submit(Load load) throws IOException {
     try {
-      if (!loads.offer(load, waitMs(), TimeUnit.MILLISECONDS)) {
-        throw new IOException("the standby takes nothing for " + waitMs() + " ms");
+      while (!loads.offer(load, WAIT_MS, TimeUnit.MILLISECONDS)) {
+        checkWaiting();
       }
     } catch (InterruptedException interrupted) {
       throw interrupted(interrupted);
@@ -362,9 +365,10 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
 
   private <T> T await(BlockingQueue<T> free) throws IOException {
     try {
-      T found = free.poll(waitMs(), TimeUnit.MILLISECONDS);
-      if (found == null) {
-        throw new IOException("the standby takes no pages for " + waitMs() + " ms");
+      T found = free.poll(WAIT_MS, TimeUnit.MILLISECONDS);
+      while (found == null) {
+        checkWaiting();
+        found = free.poll(WAIT_MS, TimeUnit.MILLISECONDS);
       }
       return found;
     } catch (InterruptedException interrupted) {
@@ -372,8 +376,15 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
     }
   }
 
-  private long waitMs() {
-    return settings.stallDeadlineMs() + settings.statusIntervalMs() + settings.replyDeadlineMs();
+  /** What a waiting caller does now and then, so that its wait ends when QEMU hangs or is gone. */
+  private void checkWaiting() throws IOException {
+    link.closeIfBlocked(settings.stallDeadlineMs());
+    if (state instanceof StandbyState.Refused refused) {
+      throw new IOException("the standby is refused: " + refused.reason());
+    }
+    if (!owner.isAlive()) {
+      throw new IOException("the standby was given up");
+    }
   }
 
   /** What an errand does; in the owning thread. */
@@ -399,11 +410,11 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
           }
         });
     try {
-      // Each step of an errand has its own deadline; this one is for the thread's own end.
       while (true) {
         try {
-          return done.get(1, TimeUnit.SECONDS);
+          return done.get(WAIT_MS, TimeUnit.MILLISECONDS);
         } catch (TimeoutException notYet) {
+          link.closeIfBlocked(settings.stallDeadlineMs());
           if (!owner.isAlive()) {
             throw new IOException("the standby was given up", notYet);
           }

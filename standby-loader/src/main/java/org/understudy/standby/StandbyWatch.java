@@ -10,17 +10,31 @@ final class StandbyWatch extends Thread {
   /** Looks without an answer after which the standby counts as lost. */
   private static final int SILENT_LOOKS = 5;
 
-  private final StandbyGuest guest;
+  private final StandbyMonitor monitor;
+  private final QemuProcess process;
   private final StreamLink link;
   private final StandbySettings settings;
+  private final int lockedFilesAtFirst;
+  private StandbyGuest guest;
   private int silentLooks;
 
-  StandbyWatch(StandbyGuest guest, StreamLink link, StandbySettings settings) {
+  /** Takes the process as it is now for the undisturbed standby. */
+  StandbyWatch(
+      StandbyMonitor monitor, QemuProcess process, StreamLink link, StandbySettings settings)
+      throws IOException {
     super("standby-watch");
     setDaemon(true);
-    this.guest = guest;
+    this.monitor = monitor;
+    this.process = process;
     this.link = link;
     this.settings = settings;
+    lockedFilesAtFirst = process.lockedFiles();
+  }
+
+  /** Begins to watch. */
+  void start(StandbyGuest watched) {
+    guest = watched;
+    start();
   }
 
   @Override
@@ -28,9 +42,7 @@ final class StandbyWatch extends Thread {
     try {
       while (!interrupted()) {
         link.inbox().awaitEnd(settings.statusIntervalMs());
-        if (link.blockedMs() > settings.stallDeadlineMs()) {
-          link.close("QEMU has taken nothing for " + link.blockedMs() + " ms");
-        }
+        link.closeIfBlocked(settings.stallDeadlineMs());
         StandbyState state = guest.state();
         if (state instanceof StandbyState.Armed || state instanceof StandbyState.Following) {
           look();
@@ -74,7 +86,7 @@ final class StandbyWatch extends Thread {
 
   /** A sentence if the standby is not as it was armed, or null. */
   String disturbance() throws IOException {
-    StandbyStatus status = guest.monitor().status();
+    StandbyStatus status = monitor.standbyStatus();
     if (!status.disturbance().isEmpty()) {
       return "somebody used the armed standby: " + status.disturbance();
     }
@@ -84,6 +96,12 @@ final class StandbyWatch extends Thread {
           + ", expected "
           + StandbyStatus.ARMED
           + ": somebody used it";
+    }
+    int locked = process.lockedFiles();
+    if (locked > lockedFilesAtFirst) {
+      return "the armed standby has locked "
+          + (locked - lockedFilesAtFirst)
+          + " of its files: somebody resumed it";
     }
     return null;
   }

@@ -86,10 +86,13 @@ final class StreamLink implements AutoCloseable {
     }
   }
 
-  /** How long the write under way has been blocked, in ms; 0 if there is none. */
-  long blockedMs() {
+  /** Closes the link if a write has been blocked for longer than {@code deadlineMs}. */
+  void closeIfBlocked(long deadlineMs) {
     long since = writingSinceNs;
-    return since == 0 ? 0 : (System.nanoTime() - since) / 1_000_000;
+    long blockedMs = since == 0 ? 0 : (System.nanoTime() - since) / 1_000_000;
+    if (blockedMs > deadlineMs) {
+      close("QEMU has taken nothing for " + blockedMs + " ms");
+    }
   }
 
   /** Closes the link for a reason; the first one counts. Before the guest runs QEMU exits. */

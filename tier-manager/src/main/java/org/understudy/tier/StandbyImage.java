@@ -1,22 +1,20 @@
 package org.understudy.tier;
 
+import java.io.Closeable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
-import java.util.ArrayList;
-import java.util.Collections;
-import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.stream.IntStream;
 import org.understudy.guest.EpochSink;
 import org.understudy.guest.GuestLayout;
 import org.understudy.guest.Pages;
@@ -53,7 +51,7 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
   private final AtomicLong refused = new AtomicLong();
   private int freezesAtBegin;
 
-  /** The stores of an image, which it closes. */
+  /** The stores of an image, which it closes, also when it cannot be opened. */
   public record Stores(PageStore medium, PageStore slow) {}
 
   private StandbyImage(
@@ -89,8 +87,13 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
       PlacementPolicy policy,
       Stores stores)
       throws IOException {
-    Files.createDirectories(directory);
-    IndexJournal.create(directory, layout).close();
+    try {
+      Files.createDirectories(directory);
+      IndexJournal.create(directory, layout).close();
+    } catch (IOException | RuntimeException e) {
+      closeAfter(e, stores.medium(), stores.slow());
+      throw e;
+    }
     return open(directory, settings, policy, stores);
   }
 
@@ -114,28 +117,31 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
   public static StandbyImage open(
       Path directory, TierSettings settings, PlacementPolicy policy, Stores stores)
       throws IOException {
-    FileChannel lock = lock(directory);
+    FileChannel lock = null;
     IndexJournal journal = null;
-    Tiers tiers = null;
     try {
+      lock = lock(directory);
       journal = IndexJournal.open(directory);
-      PageIndex index = new PageIndex(journal.layout().pages());
-      journal.load(index);
-      tiers = new Tiers(index, stores.medium(), stores.slow(), settings);
-      tiers.epoch = journal.epoch();
-      tiers.deviceState = journal.deviceState();
-      claim(index, tiers);
-      replay(directory, journal, tiers);
+      Tiers tiers =
+          new Tiers(
+              new PageIndex(journal.layout().pages()), stores.medium(), stores.slow(), settings);
+      Recovery.recover(directory, journal, tiers);
       return new StandbyImage(directory, lock, journal, tiers, policy);
     } catch (IOException | RuntimeException e) {
-      if (tiers != null) {
-        tiers.close();
-      }
-      if (journal != null) {
-        journal.close();
-      }
-      lock.close();
+      closeAfter(e, stores.medium(), stores.slow(), journal, lock);
       throw e;
+    }
+  }
+
+  private static void closeAfter(Exception failure, Closeable... parts) {
+    for (Closeable part : parts) {
+      try {
+        if (part != null) {
+          part.close();
+        }
+      } catch (IOException e) {
+        failure.addSuppressed(e);
+      }
     }
   }
 
@@ -152,52 +158,6 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
     }
     channel.close();
     throw new IOException(directory + " is in use by another daemon");
-  }
-
-  private static void claim(PageIndex index, Tiers tiers) throws IOException {
-    for (int page = index.nonZero.next(0); page >= 0; page = index.nonZero.next(page + 1)) {
-      long location = index.location[page];
-      switch (Location.kind(location)) {
-        case Location.MEDIUM -> tiers.medium.claim(Location.place(location));
-        case Location.SLOW -> tiers.slow.claim(Location.place(location));
-        default -> {}
-      }
-    }
-  }
-
-  private static void replay(Path directory, IndexJournal journal, Tiers tiers) throws IOException {
-    List<String> names = new ArrayList<>();
-    try (DirectoryStream<Path> files =
-        Files.newDirectoryStream(directory, RedoFormat.PREFIX + "*")) {
-      files.forEach(file -> names.add(file.getFileName().toString()));
-    }
-    Collections.sort(names);
-    for (String name : names) {
-      Path path = directory.resolve(name);
-      if (name.endsWith(RedoFormat.PART)
-          || Long.parseLong(name.substring(RedoFormat.PREFIX.length())) <= journal.epoch()) {
-        Files.delete(path);
-        continue;
-      }
-      RedoRecord record = RedoRecord.open(path, journal.layout());
-      if (record.previous != tiers.epoch) {
-        record.close();
-        throw new IOException(
-            path
-                + " follows epoch "
-                + record.previous
-                + ", but found before it is epoch "
-                + tiers.epoch);
-      }
-      tiers.add(record);
-      tiers.apply(Integer.MAX_VALUE);
-    }
-    int inRedo = tiers.index.count(Location.REDO);
-    int known = tiers.backlog.stream().mapToInt(record -> record.live).sum();
-    if (inRedo != known) {
-      throw new IOException(
-          directory + " has no redo record for " + (inRedo - known) + " pages of its index");
-    }
   }
 
   /** The guest's RAM blocks. */
@@ -481,6 +441,18 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
           policy.name(),
           tiers.fast.isAttached(),
           Optional.ofNullable(trouble));
+    } finally {
+      tiers.lock.unlock();
+    }
+  }
+
+  /** Page numbers of one {@link Location} kind, for measurements. */
+  int[] pagesOf(int kind) {
+    tiers.lock.lock();
+    try {
+      return IntStream.range(0, layout.pages())
+          .filter(page -> Location.kind(tiers.index.location[page]) == kind)
+          .toArray();
     } finally {
       tiers.lock.unlock();
     }
