@@ -24,7 +24,7 @@ import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 import org.understudy.ssh.PeerException.Reason;
 
-@Timeout(60)
+@Timeout(120)
 class PeerTrustTest {
   private static final ChannelService WHO =
       (peer, channel) -> channel.write(ByteBuffer.wrap(peer.getBytes(StandardCharsets.UTF_8)));

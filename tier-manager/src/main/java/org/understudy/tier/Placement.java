@@ -137,17 +137,20 @@ final class Placement {
       case FILL -> chooseForMedium(into);
       case SAVE, DONE -> {}
     }
-    left -= into.chosen();
   }
 
   /** Puts the chosen pages where they belong, under the lock. */
   void put(Relocation moved) {
+    boolean toFast = moved.target() == Relocation.Target.FAST;
+    int count = toFast ? placeInFast(moved) : moved.put();
     switch (moved.target()) {
-      case FAST -> placeInFast(moved);
-      case MEDIUM -> toMedium += moved.put();
-      case SLOW -> toSlow += moved.put();
+      case FAST -> staged += count;
+      case MEDIUM -> toMedium += count;
+      case SLOW -> toSlow += count;
       case STORE -> throw new IllegalArgumentException("placement does not fold");
     }
+    // Only what was moved counts: a plan without moves has reached its goal.
+    left -= count;
   }
 
   private void to(Phase next) {
@@ -175,19 +178,21 @@ final class Placement {
     }
   }
 
-  private void placeInFast(Relocation moved) {
+  private int placeInFast(Relocation moved) {
     int limit = tiers.fastLimit();
+    int placed = 0;
     for (int i = 0; i < moved.carried() && tiers.fast.isAttached(); i++) {
       if (!moved.isCurrent(i) || tiers.index.fast.contains(moved.page(i))) {
         continue;
       }
       if (tiers.index.fastCount() >= limit && !takeOneOut()) {
         rank = fastEnd; // every page in Fast is one to keep
-        return;
+        break;
       }
       tiers.fast.place(moved.page(i), moved.content(i));
-      staged++;
+      placed++;
     }
+    return placed;
   }
 
   private boolean takeOneOut() {
