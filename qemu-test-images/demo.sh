@@ -2,85 +2,104 @@
 # The main job, shown: a VM with redis under load is protected, its host's QEMU and daemon are killed with SIGKILL, and it goes on,
 # by itself, on the other host. Then once more with a fence that fails: nothing may start.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-bin=$here/../libvirt-plugin/target/understudy/bin
-work=$(mktemp -d /tmp/understudy-demo.XXXX)
-protect_seconds=${DEMO_SECONDS:-20}
-memory_mib=${DEMO_MEMORY_MIB:-512}
+work=$(mktemp -d /tmp/us-demo.XXXX)
 domain=redis
-
-say() { printf '%s\n' "$*"; }
-on() { local host=$1; shift; "$here/two-hosts.sh" exec "$work" "$host" "$@"; }
-us() { local host=$1; shift; on "$host" "$bin/understudy" --config "$work/$host.conf" "$@"; }
-field() { us "$1" status "$domain" --json | sed -n "s/.*\"$2\" *: *\"\{0,1\}\([^\",}]*\).*/\1/p" | head -n 1; }
-fail() { say "demo: $*"; exit 1; }
-now_ms() { date +%s%3N; }
+seconds=${DEMO_SECONDS:-20}
+memory_mib=${DEMO_MEMORY_MIB:-512}
+# shellcheck source=bed.sh
+. "$(dirname "$0")/bed.sh"
 
 finish() {
   rc=$?
   trap - EXIT
   if [ $rc -ne 0 ]; then
-    for host in a b; do say "--- last lines of the daemon on $host"; tail -n 15 "$work/$host.log" 2>/dev/null || true; done
+    for host in a b; do
+      say "--- the daemon on $host"
+      tail -n 25 "$work/$host.log" 2>/dev/null || true
+      say "--- the guest's serial port on $host"
+      serial $host | tail -n 4
+    done
   fi
-  "$here/two-hosts.sh" down "$work" || rc=1
-  rm -rf "$work"
+  bed_down || rc=1
   exit $rc
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-await() { # seconds, what, command...
-  local deadline=$(($(date +%s) + $1)) what=$2
-  shift 2
-  until "$@"; do
-    [ "$(date +%s)" -lt "$deadline" ] || fail "waited in vain for $what"
-    sleep 0.2
-  done
-}
+say "== two hosts, a libvirt and an understudyd on each"
+bed_up
+say "== a VM of $memory_mib MiB with redis under load on host a"
+guest_up redis "$memory_mib" "redis.size=100 redis.scan=20"
+await 120 "redis in the guest" ready a
+say "== understudy protect $domain --standby b --fast 25%"
+us a protect $domain --standby b --fast 25%
 
-configure() { # host, fence script
-  mkdir -p "$work/$1"
-  cat >"$work/$1.conf" <<EOF
-[host]
-name = $1
-state-dir = $work/$1/state
-run-dir = $work/$1/run
-listen = 0.0.0.0:16520
-guard-listen = 16521
-[libvirt]
-uri = qemu:///system
-[protect]
-interval-ms = 1000
-fast = 25%
-[fence]
-provider = exec
-exec = $work/$1-fence
-timeout-ms = 10000
-[tiers]
-dir = $work/$1/tiers
-EOF
-}
-
-# The fence of the demo: host A's power switch. It ends QEMU on A, whatever state it is in, and says so only when it is gone.
-write_fence() { # host that fences, host to be fenced, works|broken
-  if [ "$3" = broken ]; then
-    printf '#!/bin/sh\necho "the power switch of host %s does not answer"\nexit 1\n' "$2" >"$work/$1-fence"
-  else
-    cat >"$work/$1-fence" <<EOF
-#!/bin/sh
-# off|status DOMAIN UUID HOST
-pids() { for pid in \$(cat "$work/$2/qemu.pids" 2>/dev/null); do [ -d /proc/\$pid ] && grep -qs "\$1" /proc/\$pid/cmdline && echo \$pid; done; }
-case \$1 in
-off) kill -9 \$(pids "\$3") 2>/dev/null; exit 0 ;;
-status) [ -z "\$(pids "\$3")" ] && echo off || echo on ;;
-esac
-EOF
+say "== protected for $seconds s; epochs as they are committed"
+printf '%8s %8s %10s %10s %8s %8s %8s %s\n' epoch pages paused drain fast medium slow guest
+end=$(($(date +%s) + seconds))
+shown=
+while [ "$(date +%s)" -lt $end ]; do
+  status=$(us a status $domain --json)
+  value() { printf '%s\n' "$status" | sed -n "s/^ *\"$1\" : \"\{0,1\}\([^\",]*\).*/\1/p" | head -n 1; }
+  epoch=$(value epoch)
+  if [ -n "$epoch" ] && [ "$epoch" != "$shown" ]; then
+    shown=$epoch
+    standby=$(us b status $domain --json)
+    on_b() { printf '%s\n' "$standby" | sed -n "s/^ *\"$1\" : \"\{0,1\}\([^\",]*\).*/\1/p" | head -n 1; }
+    printf '%8s %8s %7.1f ms %7.1f ms %8s %8s %8s last=%s\n' "$epoch" "$(value pages)" "$(value pausedMs)" "$(value drainMs)" \
+      "$(on_b fastPages)" "$(on_b mediumPages)" "$(on_b slowPages)" "$(last_count a)"
   fi
-  chmod +x "$work/$1-fence"
-}
+done
 
-daemon() { # host
-  on "$1" setsid "$bin/understudyd" --config "$work/$1.conf" >>"$work/$1.log" 2>&1 </dev/null &
-  await 30 "the daemon on $1" us "$1" list >/dev/null 2>&1
-}
+fast=$(field b fastPages) medium=$(field b mediumPages) slow=$(field b slowPages) zero=$(field b zeroPages) all=$(field b guestPages)
+say "== SIGKILL to QEMU and to the daemon on host a"
+killed_count=$(last_count a)
+daemon_a=$(daemon_pid a)
+killed=$(now_ms)
+kill -9 "$(cat "$work/a.qemu")" "$daemon_a"
+await 30 "the guest's heartbeat on host b" counts_beyond b 0
+heartbeat=$(now_ms)
+first_count=$(serial b | tr -d '\r' | sed -n 's/^redis last=\([0-9]*\) ok.*/\1/p' | head -n 1)
+say "   goes on at last=$first_count; host a had printed last=$killed_count"
+await 90 "two passes over all keys in the guest" passes_beyond b "$(($(last_pass a) + 1))"
+[ -z "$(broken b)" ] || fail "the guest's proof is broken: $(broken b)"
+await 10 "the end of the promotion" is b state RUNNING
 
+v() { field b "$1"; }
+nonzero=$((all - zero))
+say
+say "epoch resumed              $(v epoch)"
+say "pages of the guest         $all, $nonzero of them not zero"
+say "in Fast / Medium / Slow    $fast / $medium / $slow  (Fast $((100 * fast / nonzero)) % of the non-zero pages)"
+say "detection                  $(($(v detectedAt) - killed)) ms after the kill: $(v why)"
+say "fence                      $(v fenceMs) ms"
+printf 'promotion to "runs"        %.1f ms\n' "$(v runningMs)"
+say "kill to first heartbeat    $((heartbeat - killed)) ms (the guest prints five lines a second)"
+say "pages asked for on demand  $(v wantedPages) and $(v wantedZeroPages) zero ones; pushed $(v pushedPages)"
+printf 'wait for such a page       p50 %.0f us, p99 %.0f us\n' "$(v wantedP50Us)" "$(v wantedP99Us)"
+say "redis after it             last=$(last_count b), every key compared, $(last_pass b) passes"
+[ $((100 * fast)) -le $((25 * nonzero)) ] || fail "Fast held more than 25 % of the non-zero pages"
+[ "$first_count" -gt 0 ] || fail "no count"
+
+say
+say "== the same once more in the other direction, from b to a, with a fence that fails: nothing may start"
+write_fence a b broken
+daemon_up a
+qemu_pid b >"$work/b.qemu"
+us b protect $domain --standby a --fast 25%
+await 60 "a committed epoch" is b state PROTECTED
+kill -9 "$(cat "$work/b.qemu")" "$(daemon_pid b)"
+await 30 "the failed fence" is a state FENCE_FAILED
+say "   state on a: $(field a state)"
+say "   $(us a status $domain | sed -n 's/^reason *//p')"
+sleep 3
+[ "$(virsh_on a domstate $domain)" = paused ] || fail "the guest is $(virsh_on a domstate $domain) on host a, expected paused"
+is a state FENCE_FAILED || fail "host a is $(field a state) after the fence failed"
+say "   nothing was started; the operator makes sure and says: understudy failover $domain --force"
+before=$(last_count b)
+passes=$(last_pass a || true)
+us a failover $domain --force >/dev/null
+await 30 "the guest's heartbeat on host a" counts_beyond a "$((before - 1000))"
+await 90 "a pass over all keys" passes_beyond a "$(($(last_pass b) + 1))"
+[ -z "$(broken a)" ] || fail "the guest's proof is broken: $(broken a)"
+say "   runs on a at last=$(last_count a)"

@@ -90,6 +90,11 @@ public final class EpochCapture implements AutoCloseable {
     carried.fill();
   }
 
+  /** These pages are captured with the next epoch, written or not. */
+  public void captureAgain(PageSet pages) {
+    carried.addAll(pages);
+  }
+
   /**
    * Number of pages that the next epoch would hold if it were captured now. Looks at the log
    * without re-arming it, while the guest runs.

@@ -52,6 +52,27 @@ public final class PageSet {
     words[check(page) >>> 6] &= ~(1L << page);
   }
 
+  /** Removes pages {@code from} to {@code to} - 1. */
+  public void removeRange(int from, int to) {
+    if (from < 0 || to > pages || from > to) {
+      throw new IndexOutOfBoundsException("pages " + from + " to " + to + " of " + pages);
+    }
+    if (from == to) {
+      return;
+    }
+    int first = from >>> 6;
+    int last = (to - 1) >>> 6;
+    long firstMask = -1L << from;
+    long lastMask = -1L >>> -to;
+    if (first == last) {
+      words[first] &= ~(firstMask & lastMask);
+      return;
+    }
+    words[first] &= ~firstMask;
+    Arrays.fill(words, first + 1, last, 0);
+    words[last] &= ~lastMask;
+  }
+
   /** Whether the page is in the set. */
   public boolean contains(int page) {
     return (words[check(page) >>> 6] & 1L << page) != 0;

@@ -20,7 +20,7 @@ class PageSetTest {
       for (int step = 0; step < 40; step++) {
         int from = random.nextInt(pages);
         int to = from + random.nextInt(pages - from + 1);
-        switch (random.nextInt(4)) {
+        switch (random.nextInt(5)) {
           case 0 -> {
             set.add(from);
             expected.set(from);
@@ -32,6 +32,10 @@ class PageSetTest {
           case 2 -> {
             set.addRange(from, to);
             expected.set(from, to);
+          }
+          case 3 -> {
+            set.removeRange(from, to);
+            expected.clear(from, to);
           }
           default -> {
             PageSet other = new PageSet(pages);

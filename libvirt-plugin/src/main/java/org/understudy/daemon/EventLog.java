@@ -59,8 +59,10 @@ final class EventLog {
 
   /** As {@link #after}, but waits up to {@code waitMs} for the first one. */
   synchronized List<Event> awaitAfter(long number, long waitMs) throws InterruptedException {
-    if (last <= number) {
-      wait(waitMs);
+    long end = System.nanoTime() + waitMs * 1_000_000;
+    for (long leftMs = waitMs; last <= number && leftMs > 0; ) {
+      wait(leftMs);
+      leftMs = (end - System.nanoTime()) / 1_000_000;
     }
     return after(number);
   }

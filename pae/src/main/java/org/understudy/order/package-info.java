@@ -1,5 +1,5 @@
 /**
- * Orders of pages by urgency. Empty until page history and rehearsals exist: the tiers' own recency-and-frequency policy serves
- * until then.
+ * Orders of pages by urgency. Empty until page history and rehearsals exist: the tiers' own
+ * recency-and-frequency policy serves until then.
  */
 package org.understudy.order;

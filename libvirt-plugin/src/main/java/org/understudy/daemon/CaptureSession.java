@@ -1,0 +1,186 @@
+package org.understudy.daemon;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import org.understudy.capture.CaptureOutcome;
+import org.understudy.capture.CaptureSettings;
+import org.understudy.capture.EpochCapture;
+import org.understudy.capture.RamMap;
+import org.understudy.dirtylog.DirtyLog;
+import org.understudy.dirtylog.DirtyLogs;
+import org.understudy.guest.EpochSink;
+import org.understudy.guest.GuestLayout;
+import org.understudy.guest.GuestMapping;
+import org.understudy.guest.PageSet;
+import org.understudy.libvirt.LibvirtDomain;
+import org.understudy.libvirt.LibvirtGuestMonitor;
+import org.understudy.libvirt.PrimaryDomain;
+import org.understudy.ssh.TrustedPeer;
+
+/**
+ * Everything that is attached to one running QEMU: its dirty log, its guard, the capture; and what
+ * the standby has acknowledged of it. Survives the link. Used by the capture thread, but for {@link
+ * #describe}.
+ */
+final class CaptureSession implements AutoCloseable {
+  private final GuestMapping mapping;
+  private final PrimaryDomain primary;
+  private final DirtyLog log;
+  private final GuardLine guard;
+  private final EpochCapture capture;
+  private final PageSet unacknowledged;
+  private boolean nothingSent = true;
+  private volatile long acknowledged;
+  private volatile StandbyLink link;
+
+  private CaptureSession(
+      GuestMapping mapping,
+      PrimaryDomain primary,
+      DirtyLog log,
+      GuardLine guard,
+      EpochCapture capture) {
+    this.mapping = mapping;
+    this.primary = primary;
+    this.log = log;
+    this.guard = guard;
+    this.capture = capture;
+    unacknowledged = new PageSet(mapping.layout().pages());
+  }
+
+  /**
+   * Attaches to the domain's QEMU.
+   *
+   * @throws IOException with a sentence; nothing is left attached
+   */
+  static CaptureSession open(ThisHost host, LibvirtDomain domain, Ownership mine)
+      throws IOException {
+    TrustedPeer standby = host.trusted().named(mine.peer());
+    int guardPort = StandbyLink.guardPort(host, standby);
+    LibvirtGuestMonitor monitor = new LibvirtGuestMonitor(domain);
+    GuestMapping mapping = RamMap.survey(monitor, domain.pid());
+    PrimaryDomain primary = PrimaryDomain.of(domain);
+    GuardLine guard =
+        GuardLine.open(host, domain, mapping.pid(), standby.address().host(), guardPort);
+    DirtyLog log = null;
+    try {
+      log = DirtyLogs.open(mapping);
+      int slab = Math.toIntExact(Math.min(1 << 30, host.config().protect().stagingBytes()));
+      EpochCapture capture =
+          new EpochCapture(monitor, mapping, log, guard.pauses(), CaptureSettings.ofSlab(slab));
+      host.events()
+          .add(
+              domain.name(),
+              "watching QEMU "
+                  + mapping.pid()
+                  + ", "
+                  + Table.bytes(mapping.layout().bytes())
+                  + " in "
+                  + mapping.layout().blocks().size()
+                  + " RAM blocks, dirty log "
+                  + log.method());
+      return new CaptureSession(mapping, primary, log, guard, capture);
+    } catch (IOException | RuntimeException e) {
+      if (log != null) {
+        log.close();
+      }
+      guard.close();
+      throw e;
+    }
+  }
+
+  GuestLayout layout() {
+    return mapping.layout();
+  }
+
+  String machine() {
+    return primary.machine();
+  }
+
+  /** What to ask of the standby host. */
+  GuestOrder order(Ownership mine) {
+    return new GuestOrder(
+        primary, mine.generation(), mine.settings(), layout(), guard.session(), guard.key());
+  }
+
+  /**
+   * Tells the guard that the guest ended because somebody asked for it; the guard finds out by
+   * itself, only later.
+   */
+  void endsOnPurpose() {
+    try {
+      guard.endsOnPurpose();
+    } catch (IOException e) {
+      // the guard asks libvirt
+    }
+  }
+
+  /** Ends the guard for good. */
+  void finishGuard() {
+    try {
+      guard.finish();
+    } catch (IOException e) {
+      // It is gone already.
+    }
+  }
+
+  CaptureOutcome captureInto(EpochSink sink, long epoch) {
+    nothingSent = false;
+    return capture.captureInto(sink, epoch);
+  }
+
+  void captureAgain(PageSet pages) {
+    capture.captureAgain(pages);
+  }
+
+  long acknowledgedEpoch() {
+    return acknowledged;
+  }
+
+  void acknowledged(long epoch) {
+    acknowledged = epoch;
+  }
+
+  /** Pages given to a link that is gone and not known to be durable. */
+  PageSet unacknowledged() {
+    return unacknowledged;
+  }
+
+  /**
+   * What a standby that has {@code standbyEpoch} lacks: the unacknowledged pages if it is where we
+   * left it, everything otherwise. Forgets the unacknowledged pages.
+   */
+  PageSet missingSince(long standbyEpoch) {
+    PageSet missing = new PageSet(layout().pages());
+    if (!nothingSent && standbyEpoch >= acknowledged && acknowledged > 0) {
+      missing.addAll(unacknowledged);
+    } else {
+      missing.fill();
+    }
+    unacknowledged.clear();
+    return missing;
+  }
+
+  void linked(StandbyLink now) {
+    link = now;
+  }
+
+  /** Adds figures for status; any thread. */
+  void describe(ObjectNode json) {
+    json.put("dirtyLog", log.method()).put("qemuPid", mapping.pid());
+    json.put("ramBytes", layout().bytes()).put("guardSession", guard.session().toString());
+    StandbyLink now = link;
+    if (now != null) {
+      json.put("acknowledged", now.sender().acknowledged());
+      json.put("wireBytes", now.sender().wireBytes()).put("rawBytes", now.sender().rawBytes());
+      json.put("linkSilentMs", now.sender().silentMs());
+      json.put("linkBlockedMs", now.sender().blockedNs() / 1_000_000);
+    }
+  }
+
+  @Override
+  public void close() {
+    capture.close();
+    log.close();
+    guard.close();
+  }
+}

@@ -1,0 +1,109 @@
+package org.understudy.daemon;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.UUID;
+import org.understudy.capture.PauseGuard;
+import org.understudy.guard.GuardClient;
+import org.understudy.guard.GuardSettings;
+import org.understudy.guard.ProcessIdentity;
+import org.understudy.libvirt.LibvirtDomain;
+
+/**
+ * The daemon's line to the guard of one guest: the one that an earlier daemon left, or a new one.
+ */
+final class GuardLine implements AutoCloseable {
+  private final GuardClient client;
+  private final GuardSettings settings;
+
+  private GuardLine(GuardClient client, GuardSettings settings) {
+    this.client = client;
+    this.settings = settings;
+  }
+
+  /**
+   * Attaches to the guard of this QEMU, or starts one.
+   *
+   * @param standbyHost where its heartbeats go
+   * @param standbyPort their UDP port
+   */
+  static GuardLine open(
+      ThisHost host, LibvirtDomain domain, int qemuPid, String standbyHost, int standbyPort)
+      throws IOException {
+    ProcessIdentity qemu = ProcessIdentity.of(qemuPid);
+    Path file = file(host, domain.uuid());
+    if (Files.exists(file)) {
+      GuardSettings left = GuardSettings.read(file);
+      try {
+        GuardClient client = GuardClient.attach(left.socket());
+        if (left.qemu().equals(qemu)
+            && left.standbyHost().equals(standbyHost)
+            && left.standbyPort() == standbyPort) {
+          return new GuardLine(client, left);
+        }
+        client.finish(); // of an earlier QEMU, or for another standby
+      } catch (IOException gone) {
+        // nobody there, a new one is started
+      }
+    }
+    Files.createDirectories(file.getParent());
+    var timing = host.config().protect().timing();
+    GuardSettings settings =
+        GuardSettings.of(
+                qemu,
+                host.config()
+                    .host()
+                    .runDir()
+                    .resolve("g-" + domain.uuid().toString().substring(0, 13)),
+                standbyHost,
+                standbyPort,
+                List.of(
+                    "virsh",
+                    "-c",
+                    host.config().libvirtUri(),
+                    "domstate",
+                    "--reason",
+                    domain.uuid().toString()))
+            .withTimes(timing.heartbeatMs(), timing.pauseDeadlineMs(), 5_000);
+    return new GuardLine(GuardClient.start(settings, file, List.of("setsid")), settings);
+  }
+
+  private static Path file(ThisHost host, UUID domain) {
+    return host.config().host().stateDir().resolve("guards").resolve(domain + ".guard");
+  }
+
+  PauseGuard pauses() {
+    return client;
+  }
+
+  UUID session() {
+    return settings.session();
+  }
+
+  /** The key that signs its datagrams, in hexadecimal. */
+  String key() {
+    return settings.key();
+  }
+
+  /** Tells the guard that somebody ended the guest who meant it. */
+  void endsOnPurpose() throws IOException {
+    client.endsOnPurpose();
+  }
+
+  /** Protection has ended: ends the guard. */
+  void finish() throws IOException {
+    client.finish();
+  }
+
+  /** Lets go of the guard, which stays. */
+  @Override
+  public void close() {
+    try {
+      client.close();
+    } catch (IOException e) {
+      // the socket is gone either way
+    }
+  }
+}

@@ -1,0 +1,89 @@
+package org.understudy.daemon;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.understudy.capture.RamMap;
+import org.understudy.guest.GuestMapping;
+import org.understudy.libvirt.LibvirtDomain;
+import org.understudy.libvirt.LibvirtGuestMonitor;
+import org.understudy.libvirt.LibvirtStandbyMonitor;
+import org.understudy.libvirt.StandbyDomain;
+import org.understudy.standby.StandbyGuest;
+import org.understudy.standby.StandbyProcess;
+import org.understudy.standby.StandbySettings;
+
+/** The paused QEMU of a standby under libvirt, and the loader that fills it. */
+final class PausedGuest implements AutoCloseable {
+  private static final long MONITOR_MS = 10_000;
+
+  private final ThisHost host;
+  private final GuestOrder order;
+  private final LibvirtDomain domain;
+  private final LibvirtStandbyMonitor monitor;
+  private final StandbyGuest loader;
+
+  private PausedGuest(
+      ThisHost host,
+      GuestOrder order,
+      LibvirtDomain domain,
+      LibvirtStandbyMonitor monitor,
+      StandbyGuest loader) {
+    this.host = host;
+    this.order = order;
+    this.domain = domain;
+    this.monitor = monitor;
+    this.loader = loader;
+  }
+
+  /** Starts it and makes it ready to take pages. */
+  static PausedGuest start(ThisHost host, GuestOrder order) throws IOException {
+    LibvirtDomain left = host.libvirt().domainOrNull(order.primary().uuid());
+    if (left != null && left.state().run().active()) {
+      StandbyDomain.tearDown(left); // an earlier daemon's, of which nobody knows what is in it
+    }
+    LibvirtDomain domain = StandbyDomain.createPaused(host.libvirt(), order.primary());
+    LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(domain, MONITOR_MS);
+    try {
+      // Surveyed before it is armed: reading its memory later would fill it with pages of zeros.
+      GuestMapping mapping = RamMap.survey(new LibvirtGuestMonitor(domain), domain.pid());
+      Path socket =
+          host.config()
+              .host()
+              .runDir()
+              .resolve("s-" + order.primary().uuid().toString().substring(0, 13));
+      Files.deleteIfExists(socket);
+      StandbyGuest loader =
+          StandbyGuest.arm(
+              order.layout(),
+              order.primary().machine(),
+              monitor,
+              socket,
+              StandbyProcess.of(mapping, order.layout()),
+              StandbySettings.defaults());
+      return new PausedGuest(host, order, domain, monitor, loader);
+    } catch (IOException | RuntimeException e) {
+      monitor.close();
+      StandbyDomain.tearDown(domain);
+      throw e;
+    }
+  }
+
+  StandbyGuest loader() {
+    return loader;
+  }
+
+  /** After its promotion: from its next start on it is a domain like any other. */
+  void makeOrdinary() throws IOException {
+    monitor.close();
+    StandbyDomain.makeOrdinary(host.libvirt(), order.primary().persistentXml());
+  }
+
+  /** Ends its QEMU. */
+  @Override
+  public void close() throws IOException {
+    loader.close();
+    monitor.close();
+    StandbyDomain.tearDown(domain);
+  }
+}

@@ -1,0 +1,479 @@
+package org.understudy.daemon;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.understudy.daemon.FailureDetector.Judgement;
+import org.understudy.failover.PromotionReport;
+import org.understudy.guest.EpochSink;
+import org.understudy.link.Goodbye;
+import org.understudy.link.Hello;
+import org.understudy.link.LinkReceiver;
+import org.understudy.medium.MediumFile;
+import org.understudy.slow.SlowFile;
+import org.understudy.standby.StandbyState;
+import org.understudy.tier.RecencyFrequency;
+import org.understudy.tier.StandbyImage;
+import org.understudy.tier.TierBudget;
+import org.understudy.tier.TierCounts;
+import org.understudy.tier.TierSettings;
+
+/**
+ * A guest of another host that is followed here: its committed image, the paused QEMU that holds
+ * the Fast part of it, and the judgement whether the guest still runs over there. The thread {@code
+ * watch-NAME} judges, rebuilds a lost QEMU and fails over.
+ */
+final class Standby implements LinkReceiver.Followed {
+  private static final Logger log = LoggerFactory.getLogger(Standby.class);
+  private static final long WATCH_MS = 20;
+  private static final long REBUILD_MS = 3000;
+
+  /** What the standby is doing. */
+  enum State {
+    /** Ready for epochs or taking them. */
+    FOLLOWING,
+    /** The primary or the way to it is in doubt. */
+    DEGRADED,
+    /** The fence is at work. */
+    FENCING,
+    /** The fence failed; nothing was started, a person has to decide. */
+    FENCE_FAILED,
+    /** The guest is being started here. */
+    PROMOTING,
+    /** The guest runs here. */
+    RUNNING,
+    /** The promotion failed; the image is intact. */
+    FAILED,
+    /** Over. */
+    ENDED
+  }
+
+  private final ThisHost host;
+  private final GuestOrder order;
+  private final Path folder;
+  private final StandbyImage image;
+  private final RecencyFrequency policy;
+  private final GuardSight guard;
+  private final FailureDetector detector;
+  private final Runnable onEnd;
+  private final Thread watching;
+  private final ReentrantLock acting = new ReentrantLock(); // one promotion or rebuild at a time
+
+  private volatile LinkReceiver receiver;
+  private volatile PausedGuest guest;
+  private volatile State state = State.FOLLOWING;
+  private volatile String reason = "waiting for the first epoch";
+  private volatile ObjectNode lastFailover;
+  private volatile boolean stopping;
+  private volatile boolean switchoverAnnounced;
+  private long rebuildAtNs;
+
+  private Standby(
+      ThisHost host,
+      GuestOrder order,
+      Path folder,
+      StandbyImage image,
+      RecencyFrequency policy,
+      GuardSight guard,
+      Runnable onEnd) {
+    this.host = host;
+    this.onEnd = onEnd;
+    this.order = order;
+    this.folder = folder;
+    this.image = image;
+    this.policy = policy;
+    this.guard = guard;
+    detector = new FailureDetector(host.config().protect().timing().silentAfterMs());
+    watching = new Thread(this::watch, "watch-" + order.primary().name());
+    watching.setDaemon(true);
+  }
+
+  /**
+   * Opens or makes the image, starts the paused QEMU, and watches.
+   *
+   * @throws IOException with a sentence; nothing is left behind but the image
+   */
+  static Standby prepare(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
+      throws IOException {
+    Path folder = host.config().tiersDir().resolve(order.primary().uuid().toString());
+    RecencyFrequency policy = new RecencyFrequency(order.layout().pages());
+    StandbyImage image = openImage(host, order, folder, policy);
+    Standby standby = new Standby(host, order, folder, image, policy, guard, onEnd);
+    try {
+      standby.startGuest();
+    } catch (IOException | RuntimeException e) {
+      image.close();
+      throw e;
+    }
+    standby.watching.start();
+    return standby;
+  }
+
+  private static StandbyImage openImage(
+      ThisHost host, GuestOrder order, Path folder, RecencyFrequency policy) throws IOException {
+    Files.createDirectories(folder);
+    if (StandbyImage.exists(folder) && !StandbyImage.layoutOf(folder).equals(order.layout())) {
+      delete(folder); // of an earlier life of the guest, with other RAM blocks
+      Files.createDirectories(folder);
+    }
+    TierSettings settings =
+        new TierSettings(
+            TierBudget.parse(order.settings().fast().toString()),
+            TierBudget.parse(host.config().protect().medium().toString()),
+            TierSettings.DEFAULT.backlogRecords(),
+            TierSettings.DEFAULT.movesPerEpoch());
+    boolean there = StandbyImage.exists(folder);
+    StandbyImage.Stores stores =
+        new StandbyImage.Stores(
+            new MediumFile(folder.resolve("medium")), new SlowFile(folder.resolve("slow")));
+    return there
+        ? StandbyImage.open(folder, settings, policy, stores)
+        : StandbyImage.create(folder, order.layout(), settings, policy, stores);
+  }
+
+  private void startGuest() throws IOException {
+    PausedGuest started = PausedGuest.start(host, order);
+    guest = started;
+    image.attach(started.loader());
+  }
+
+  GuestOrder order() {
+    return order;
+  }
+
+  State state() {
+    return state;
+  }
+
+  /** Whether this follows the very guest that is asked for, and can go on with it. */
+  boolean follows(GuestOrder asked) {
+    return (state == State.FOLLOWING || state == State.DEGRADED)
+        && asked.layout().equals(order.layout())
+        && asked.generation() == order.generation()
+        && asked.guardSession().equals(guard.session());
+  }
+
+  // What the link asks.
+
+  /** A primary wants to send epochs. */
+  LinkReceiver.Followed accept(Hello hello, LinkReceiver by) throws IOException {
+    if (!hello.layout().equals(order.layout())) {
+      throw new IOException("the RAM blocks are not those that were prepared");
+    }
+    if (hello.generation() != order.generation()) {
+      throw new IOException(
+          "generation " + hello.generation() + ", prepared was " + order.generation());
+    }
+    if (state != State.FOLLOWING && state != State.DEGRADED) {
+      throw new IOException("the standby is " + state + (reason.isEmpty() ? "" : ": " + reason));
+    }
+    receiver = by;
+    return this;
+  }
+
+  @Override
+  public long committedEpoch() {
+    return image.epoch();
+  }
+
+  @Override
+  public EpochSink sink() {
+    return image;
+  }
+
+  @Override
+  public void goodbye(Goodbye why, String sentence) {
+    host.events().add(name(), "the primary says goodbye: " + sentence);
+    if (why == Goodbye.SWITCHOVER) {
+      switchoverAnnounced = true;
+    }
+  }
+
+  private String name() {
+    return order.primary().name();
+  }
+
+  // The watch.
+
+  private void watch() {
+    try {
+      while (!stopping) {
+        look();
+        Thread.sleep(WATCH_MS);
+      }
+    } catch (InterruptedException e) {
+      // asked to stop
+    }
+  }
+
+  private void look() throws InterruptedException {
+    if ((state != State.FOLLOWING && state != State.DEGRADED) || switchoverAnnounced) {
+      return;
+    }
+    LinkReceiver line = receiver;
+    long linkSilentMs = line == null ? Long.MAX_VALUE : line.silentMs();
+    Judgement judged = detector.judge(linkSilentMs, guard.word(), guard.silentMs());
+    switch (judged.verdict()) {
+      case FOLLOWING -> enter(State.FOLLOWING, "");
+      case DEGRADED -> enter(State.DEGRADED, judged.reason());
+      case ENDED -> {
+        host.events().add(name(), judged.reason() + "; protection ends");
+        enter(State.ENDED, judged.reason());
+        onEnd.run();
+        return;
+      }
+      case FAILED -> {
+        failed(judged.reason());
+        return;
+      }
+    }
+    rebuildIfLost();
+  }
+
+  private void failed(String why) throws InterruptedException {
+    if (image.epoch() == 0) {
+      enter(State.DEGRADED, why + "; no epoch was committed, there is nothing to fail over to");
+      return;
+    }
+    if (!host.config().protect().timing().autoFailover()) {
+      enter(
+          State.DEGRADED, why + "; automatic failover is off, run: understudy failover " + name());
+      return;
+    }
+    try {
+      failover(why, false);
+    } catch (IOException e) {
+      log.warn("{}: {}", name(), e.getMessage());
+    }
+  }
+
+  private void rebuildIfLost() {
+    PausedGuest now = guest;
+    if (now != null && !(now.loader().state() instanceof StandbyState.Refused)) {
+      return;
+    }
+    if (System.nanoTime() - rebuildAtNs < 0 || !acting.tryLock()) {
+      return;
+    }
+    try {
+      rebuildAtNs = System.nanoTime() + REBUILD_MS * 1_000_000;
+      if (now != null) {
+        host.events()
+            .add(name(), "the standby QEMU is lost and started anew: " + now.loader().state());
+      }
+      image.detach();
+      guest = null;
+      if (now != null) {
+        now.close();
+      }
+      startGuest();
+    } catch (IOException e) {
+      host.events().add(name(), "the standby QEMU could not be started: " + e.getMessage());
+    } finally {
+      acting.unlock();
+    }
+  }
+
+  // Failover.
+
+  /**
+   * Fences the primary and starts the guest here.
+   *
+   * @param why for the log
+   * @param force skip the fence: the operator vouches for it
+   * @throws IOException with a sentence if the guest was not started
+   */
+  ObjectNode failover(String why, boolean force) throws IOException, InterruptedException {
+    acting.lock();
+    try {
+      checkPromotable();
+      long detectedNs = System.nanoTime();
+      long detectedAtMs = System.currentTimeMillis();
+      enter(State.FENCING, why);
+      FenceStep fenced = FenceStep.run(host, order, force);
+      if (!fenced.fenced()) {
+        enter(State.FENCE_FAILED, fenced.sentence());
+        throw new IOException(fenced.sentence());
+      }
+      host.events().add(name(), fenced.sentence());
+      LinkReceiver line = receiver;
+      if (line != null) {
+        line.abort();
+      }
+      long fenceMs = (System.nanoTime() - detectedNs) / 1_000_000;
+      ObjectNode report = promote(order.generation() + 1);
+      report.put("why", why).put("fenceMs", fenceMs).put("detectedAt", detectedAtMs);
+      report.put("guardSilentMs", Math.min(guard.silentMs(), 1_000_000_000));
+      lastFailover = report;
+      return report;
+    } finally {
+      acting.unlock();
+    }
+  }
+
+  /** The primary gave the guest up by plan: starts it here. */
+  ObjectNode takeOver(long generation, long epoch) throws IOException {
+    acting.lock();
+    try {
+      checkPromotable();
+      if (image.epoch() != epoch) {
+        throw new IOException("committed is epoch " + image.epoch() + ", not " + epoch);
+      }
+      if (generation <= order.generation()) {
+        throw new IOException(
+            "generation " + generation + " is not newer than " + order.generation());
+      }
+      ObjectNode report = promote(generation);
+      lastFailover = report;
+      return report;
+    } catch (IOException e) {
+      switchoverAnnounced = false;
+      throw e;
+    } finally {
+      acting.unlock();
+    }
+  }
+
+  private void checkPromotable() throws IOException {
+    if (state == State.RUNNING || state == State.PROMOTING || state == State.ENDED) {
+      throw new IOException("domain " + name() + " is " + state + " here");
+    }
+    if (image.epoch() == 0) {
+      throw new IOException(
+          "no epoch of domain " + name() + " was committed, there is nothing to start");
+    }
+  }
+
+  /** From here on this host owns the guest. */
+  private ObjectNode promote(long generation) throws IOException {
+    enter(State.PROMOTING, "epoch " + image.epoch());
+    host.ownership()
+        .write(
+            new Ownership(
+                order.primary().uuid(),
+                name(),
+                generation,
+                host.name(),
+                Ownership.Role.PRIMARY,
+                host.ownership().read(order.primary().uuid()).map(Ownership::peer).orElse(""),
+                order.settings(),
+                image.epoch()));
+    TierCounts before = image.counts();
+    PromotionReport report;
+    try {
+      if (guest == null) {
+        startGuest();
+      }
+      report = Takeover.run(image, guest, policy);
+      if (report.outcome() instanceof PromotionReport.Outcome.Repeatable lost) {
+        host.events()
+            .add(name(), "the standby QEMU was lost, once more with a new one: " + lost.reason());
+        image.detach();
+        guest.close();
+        startGuest();
+        report = Takeover.run(image, guest, policy);
+      }
+    } catch (IOException e) {
+      enter(State.FAILED, e.getMessage());
+      throw e;
+    }
+    ObjectNode json = Takeover.describe(report, before);
+    if (!(report.outcome() instanceof PromotionReport.Outcome.Completed)) {
+      enter(State.FAILED, report.outcome().toString());
+      throw new IOException("the promotion of domain " + name() + " failed: " + report.outcome());
+    }
+    guest.makeOrdinary();
+    enter(State.RUNNING, "epoch " + report.epoch() + ", generation " + generation);
+    closeImage(true);
+    return json;
+  }
+
+  private void enter(State to, String why) {
+    boolean changed = state != to;
+    state = to;
+    reason = why;
+    if (changed) {
+      host.events().add(name(), to + (why.isEmpty() ? "" : ": " + why));
+    }
+  }
+
+  /** Ends it: stops watching, ends the paused QEMU unless the guest runs, and closes the image. */
+  void close(boolean deleteImage) throws IOException, InterruptedException {
+    stopping = true;
+    watching.interrupt();
+    if (Thread.currentThread() != watching) {
+      watching.join(5000);
+    }
+    acting.lock();
+    try {
+      LinkReceiver line = receiver;
+      if (line != null) {
+        line.abort();
+      }
+      if (state != State.RUNNING) {
+        if (guest != null) {
+          image.detach();
+          guest.close();
+        }
+        closeImage(deleteImage);
+      }
+    } finally {
+      acting.unlock();
+      guard.close();
+    }
+  }
+
+  private void closeImage(boolean deleteImage) throws IOException {
+    image.close();
+    if (deleteImage) {
+      delete(folder);
+    }
+  }
+
+  static void delete(Path folder) throws IOException {
+    if (!Files.exists(folder)) {
+      return;
+    }
+    List<Path> found;
+    try (Stream<Path> files = Files.walk(folder)) {
+      found = files.sorted(Comparator.reverseOrder()).toList();
+    }
+    for (Path file : found) {
+      Files.deleteIfExists(file);
+    }
+  }
+
+  /** Everything status shows, as one JSON object. */
+  ObjectNode status() {
+    ObjectNode json = JsonNodeFactory.instance.objectNode();
+    json.put("domain", name())
+        .put("uuid", order.primary().uuid().toString())
+        .put("role", "standby");
+    json.put("state", state.toString()).put("reason", reason);
+    json.put("generation", order.generation()).put("fence", host.fence().description());
+    json.put("fast", order.settings().fast().toString());
+    LinkReceiver line = receiver;
+    json.put("linkSilentMs", line == null ? -1 : Math.min(line.silentMs(), 1_000_000_000));
+    json.put("guardWord", String.valueOf(guard.word()));
+    json.put("guardSilentMs", Math.min(guard.silentMs(), 1_000_000_000));
+    if (state != State.RUNNING && state != State.ENDED) {
+      Takeover.describe(image.counts(), json);
+    }
+    PausedGuest now = guest;
+    if (now != null) {
+      json.put("loader", now.loader().state().toString());
+    }
+    if (lastFailover != null) {
+      json.set("failover", lastFailover);
+    }
+    return json;
+  }
+}

@@ -1,0 +1,71 @@
+package org.understudy.libvirt;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import org.understudy.capture.GuestMonitor;
+import org.understudy.capture.MonitorRefusal;
+import org.understudy.qmp.QmpCommand;
+import org.understudy.qmp.QmpRefusal;
+
+/** What capture needs of QEMU's monitor, through libvirt. */
+public final class LibvirtGuestMonitor implements GuestMonitor {
+  private final LibvirtDomain domain;
+
+  public LibvirtGuestMonitor(LibvirtDomain domain) {
+    this.domain = domain;
+  }
+
+  @Override
+  public String humanCommand(String line) throws IOException {
+    return run(QmpCommand.of(
+            "human-monitor-command", QmpCommand.arguments().put("command-line", line)))
+        .asText();
+  }
+
+  @Override
+  public PassedDescriptor addDescriptor(int fd) throws IOException {
+    try {
+      JsonNode passed = domain.qmpWithFiles(QmpCommand.of("add-fd"), fd);
+      return new PassedDescriptor(passed.path("fdset-id").asLong(), passed.path("fd").asInt());
+    } catch (QmpRefusal e) {
+      throw refusal(e);
+    }
+  }
+
+  @Override
+  public void removeDescriptor(PassedDescriptor descriptor) throws IOException {
+    run(
+        QmpCommand.of(
+            "remove-fd",
+            QmpCommand.arguments()
+                .put("fdset-id", descriptor.fdset())
+                .put("fd", descriptor.number())));
+  }
+
+  @Override
+  public void saveDevicesState(String path) throws IOException {
+    run(
+        QmpCommand.of(
+            "xen-save-devices-state",
+            QmpCommand.arguments().put("filename", path).put("live", false)));
+  }
+
+  @Override
+  public String status() throws IOException {
+    return run(QmpCommand.of("query-status")).path("status").asText();
+  }
+
+  private JsonNode run(QmpCommand command) throws IOException {
+    try {
+      return domain.qmp(command);
+    } catch (QmpRefusal e) {
+      throw refusal(e);
+    }
+  }
+
+  private static MonitorRefusal refusal(QmpRefusal e) {
+    MonitorRefusal refusal = new MonitorRefusal(e.command(), e.description());
+    refusal.initCause(e);
+    return refusal;
+  }
+}

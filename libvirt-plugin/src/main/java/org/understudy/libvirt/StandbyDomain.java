@@ -1,0 +1,97 @@
+package org.understudy.libvirt;
+
+import java.io.IOException;
+import java.util.List;
+import org.w3c.dom.Element;
+import org.w3c.dom.Node;
+
+/**
+ * A domain as the standby of another host's: the same domain, waiting for a migration stream with
+ * {@code -incoming defer}. Transient until it is made ordinary after a failover.
+ */
+public final class StandbyDomain {
+  /** What the standby's QEMU is started with beyond the primary's arguments. */
+  static final List<String> INCOMING = List.of("-incoming", "defer");
+
+  private static final int VIR_DOMAIN_START_PAUSED = 1;
+
+  private StandbyDomain() {}
+
+  /**
+   * The standby's XML: the primary's with {@code -incoming defer} added, once.
+   *
+   * @param migratableXml the primary's live XML as for a migration
+   */
+  public static String xml(String migratableXml) throws LibvirtFault {
+    DomainXml xml = DomainXml.parse(withoutIncoming(migratableXml));
+    Element root = xml.root();
+    Element line =
+        DomainXml.all(root, "*[local-name()='commandline']").stream()
+            .filter(element -> DomainXml.QEMU.equals(element.getNamespaceURI()))
+            .findFirst()
+            .orElse(null);
+    if (line == null) {
+      root.setAttributeNS("http://www.w3.org/2000/xmlns/", "xmlns:qemu", DomainXml.QEMU);
+      line = root.getOwnerDocument().createElementNS(DomainXml.QEMU, "qemu:commandline");
+      root.appendChild(line);
+    }
+    Node firstEnvironment =
+        DomainXml.all(line, "*[local-name()='env']").stream().findFirst().orElse(null);
+    for (String word : INCOMING) {
+      Element argument = root.getOwnerDocument().createElementNS(DomainXml.QEMU, "qemu:arg");
+      argument.setAttribute("value", word);
+      line.insertBefore(argument, firstEnvironment); // libvirt's schema: arguments come first
+    }
+    return xml.text();
+  }
+
+  /** A domain's XML without the standby's {@code -incoming defer}; nothing else is changed. */
+  public static String withoutIncoming(String domainXml) throws LibvirtFault {
+    DomainXml xml = DomainXml.parse(domainXml);
+    for (Element line : DomainXml.all(xml.root(), "*[local-name()='commandline']")) {
+      List<Element> arguments = DomainXml.all(line, "*[local-name()='arg']");
+      for (int i = 0; i + 1 < arguments.size(); i++) {
+        if (arguments.get(i).getAttribute("value").equals(INCOMING.get(0))
+            && arguments.get(i + 1).getAttribute("value").equals(INCOMING.get(1))) {
+          line.removeChild(arguments.get(i));
+          line.removeChild(arguments.get(i + 1));
+          i++;
+        }
+      }
+      if (DomainXml.all(line, "*").isEmpty()) {
+        xml.root().removeChild(line);
+      }
+    }
+    return xml.text();
+  }
+
+  /**
+   * Starts the standby of {@code primary}, paused and waiting for its stream.
+   *
+   * @throws LibvirtFault libvirt does not start it, with libvirt's sentence
+   */
+  public static LibvirtDomain createPaused(LibvirtHost host, PrimaryDomain primary)
+      throws LibvirtFault {
+    return host.create(xml(primary.migratableXml()), VIR_DOMAIN_START_PAUSED);
+  }
+
+  /**
+   * After a failover: gives the domain the persistent configuration that it had on the other host,
+   * so that its next start is an ordinary one. Nothing to do for a transient domain.
+   *
+   * @param persistentXml {@link PrimaryDomain#persistentXml}, or null
+   */
+  public static void makeOrdinary(LibvirtHost host, String persistentXml) throws LibvirtFault {
+    if (persistentXml != null) {
+      host.define(withoutIncoming(persistentXml));
+    }
+  }
+
+  /** Ends the standby's QEMU; nothing to do when there is none. */
+  public static void tearDown(LibvirtDomain standby) throws IOException {
+    LibvirtDomain there = standby.host().domainOrNull(standby.uuid());
+    if (there != null && there.state().run().active()) {
+      there.destroy();
+    }
+  }
+}

@@ -1,0 +1,137 @@
+# shellcheck shell=bash
+# What demo.sh, soak.sh and bench.sh share: two hosts with a daemon each, a guest, a fence. Source it; "bed_up" first.
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+bin=$here/../libvirt-plugin/target/understudy/bin
+
+say() { printf '%s\n' "$*"; }
+fail() {
+  say "$(basename "$0" .sh): $*"
+  exit 1
+}
+now_ms() { date +%s%3N; }
+on() {
+  local host=$1
+  shift
+  "$here/two-hosts.sh" exec "$work" "$host" "$@"
+}
+us() {
+  local host=$1
+  shift
+  on "$host" "$bin/understudy" --config "$work/$host.conf" "$@"
+}
+virsh_on() {
+  local host=$1
+  shift
+  on "$host" virsh -q -c qemu:///system "$@"
+}
+
+await() { # seconds, what, command...
+  local deadline=$(($(date +%s) + $1)) what=$2
+  shift 2
+  until "$@"; do
+    [ "$(date +%s)" -lt "$deadline" ] || fail "waited in vain for $what"
+    sleep 0.1
+  done
+}
+
+# One value of "understudy status --json".
+field() { us "$1" status "$domain" --json 2>/dev/null | sed -n "s/^ *\"$2\" : \"\{0,1\}\([^\",]*\).*/\1/p" | head -n 1; }
+is() { [ "$(field "$1" "$2")" = "$3" ]; }
+
+serial() { cat "$work/$1/lib/serial/$domain.log" 2>/dev/null || true; }
+last_count() { serial "$1" | tr -d '\r' | sed -n 's/^redis last=\([0-9]*\) ok.*/\1/p; s/^proof \([0-9]*\) ok.*/\1/p' | tail -n 1; }
+last_pass() { serial "$1" | tr -d '\r' | sed -n 's/.* pass=\([0-9]*\).*/\1/p' | tail -n 1; }
+broken() { serial "$1" | grep -aE 'FAILED|Kernel panic' | head -n 1; }
+
+configure() { # host
+  mkdir -p "$work/$1-us"
+  cat >"$work/$1.conf" <<EOF
+[host]
+name = $1
+state-dir = $work/$1-us/state
+run-dir = $work/$1-us/run
+[protect]
+interval-ms = ${interval_ms:-1000}
+[fence]
+provider = exec
+exec = $work/$1-fence
+timeout-ms = 10000
+EOF
+}
+
+# The fence of the bed: the other host's power switch for one guest. It says off only when QEMU is gone.
+write_fence() { # host that fences, host to be fenced, works|broken
+  if [ "$3" = broken ]; then
+    printf '#!/bin/sh\necho "the power switch of host %s does not answer"\nexit 1\n' "$2" >"$work/$1-fence"
+  else
+    cat >"$work/$1-fence" <<EOF
+#!/bin/sh
+# off|status NAME UUID HOST
+pid=\$(cat "$work/$2.qemu" 2>/dev/null)
+runs() { [ -n "\$pid" ] && tr '\\\\0' ' ' <"/proc/\$pid/cmdline" 2>/dev/null | grep -q "\$1"; }
+case \$1 in
+off)
+  if runs "\$3"; then kill -9 "\$pid"; fi
+  for i in 1 2 3 4 5 6 7 8 9 10; do runs "\$3" || exit 0; sleep 0.1; done
+  exit 1 ;;
+status) if runs "\$3"; then echo on; else echo off; fi ;;
+esac
+EOF
+  fi
+  chmod +x "$work/$1-fence"
+}
+
+daemon_up() { # host
+  on "$1" setsid "$bin/understudyd" --config "$work/$1.conf" >>"$work/$1.log" 2>&1 </dev/null &
+  echo $! >"$work/$1.daemon"
+  await 30 "the daemon on $1" listens "$1"
+}
+listens() { us "$1" list >/dev/null 2>&1; }
+
+trust() { # host, of host, address
+  local key
+  key=$(us "$2" identity | sed -n 's/.*\(\(ssh-\|ecdsa-\)[a-z0-9-]* [A-Za-z0-9+\/=]*\).*/\1/p' | head -n 1)
+  us "$1" trust "$2" "$3:16520" --key "$key" >/dev/null
+}
+
+bed_up() {
+  "$here/two-hosts.sh" up "$work" >/dev/null
+  for host in a b; do configure $host; done
+  write_fence a b works
+  write_fence b a works
+  trust a b 10.77.0.2
+  trust b a 10.77.0.1
+  for host in a b; do daemon_up $host; done
+}
+
+# Defines and starts a guest on host a. The same read-only disk lies on both hosts.
+guest_up() { # image, memory in MiB, kernel words
+  local images disk xml=$work/$domain.xml
+  images=$("$here/build-guests.sh")
+  disk=$("$here/build-guests.sh" disk 64)
+  sed -e "s|@NAME@|$domain|g; s|@UUID@|$(cat /proc/sys/kernel/random/uuid)|; s|@MEMORY_MIB@|$2|; s|@VCPUS@|${vcpus:-2}|" \
+    -e "s|@MACHINE@|pc-q35-7.2|; s|@FIRMWARE@||; s|@VIDEO@||; s|@EMULATOR@|/usr/bin/qemu-system-x86_64|" \
+    -e "s|@KERNEL@|$images/vmlinuz|; s|@INITRD@|$images/$1.initrd|; s|@DISK@|$disk|; s|@MAC@|52:54:00:77:00:64|" \
+    -e "s|@KERNEL_WORDS@|console=ttyS0 quiet net=1 net.addr=10.77.0.100/24 net.peer=10.77.0.1 io=direct $3|" \
+    "$here/src/main/resources/org/understudy/testbed/domain.xml" >"$xml"
+  for host in a b; do mkdir -p "$work/$host/lib/serial"; done
+  virsh_on a define "$xml" >/dev/null
+  virsh_on a start "$domain" >/dev/null
+  qemu_pid a >"$work/a.qemu"
+}
+qemu_pid() { cat "$work/$1/run/libvirt/qemu/$domain.pid" 2>/dev/null || true; }
+ready() { serial "$1" | grep -aq ' ready'; }
+counts_beyond() { [ "$(last_count "$1" || echo 0)" -gt "$2" ] 2>/dev/null; }
+passes_beyond() { [ "$(last_pass "$1" || echo 0)" -gt "$2" ] 2>/dev/null; }
+
+daemon_pid() { # the java process of a host's daemon
+  pgrep -f "org.understudy.daemon.Understudyd --config $work/$1.conf" | head -n 1
+}
+
+bed_down() {
+  for host in a b; do
+    for pid in $(pgrep -f "org.understudy.*$work/$host" || true); do kill -9 "$pid" 2>/dev/null || true; done
+  done
+  "$here/two-hosts.sh" down "$work" >/dev/null
+  rm -rf "$work"
+}

@@ -1,0 +1,2 @@
+/** The Medium tier: raw pages in a file on fast storage. */
+package org.understudy.medium;

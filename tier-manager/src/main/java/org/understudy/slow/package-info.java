@@ -1,0 +1,2 @@
+/** The Slow tier: compressed pages in a file on cheap storage. */
+package org.understudy.slow;
