@@ -86,7 +86,7 @@ class StandbyOnAnotherHostTest {
     assertTrue(
         already.startsWith("domain armed (" + primary.uuid() + ") is already paused"), already);
     try (LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(standby, 10_000)) {
-      assertEquals(new StandbyStatus(StandbyStatus.ARMED, ""), monitor.status());
+      assertEquals(new StandbyStatus(StandbyStatus.ARMED, ""), monitor.standbyStatus());
       monitor.enablePostcopyRam();
       Path socket = bed.hosts.folder().resolve("in.sock");
       monitor.migrateIncoming(socket);
@@ -95,10 +95,10 @@ class StandbyOnAnotherHostTest {
       bed.b.listen(events);
       // QEMU and libvirt hide a resume of an armed standby; a reset is told.
       standby.resume();
-      System.out.println("after a resume: " + monitor.status() + ", " + standby.state());
+      System.out.println("after a resume: " + monitor.standbyStatus() + ", " + standby.state());
       bed.hosts.virsh(Host.B, "reset", "armed");
       events.await(Change.RESET);
-      StandbyStatus disturbed = monitor.status();
+      StandbyStatus disturbed = monitor.standbyStatus();
       assertEquals(StandbyStatus.ARMED, disturbed.runState());
       assertEquals("somebody has reset the standby", disturbed.disturbance());
       bed.b.unlisten(events);

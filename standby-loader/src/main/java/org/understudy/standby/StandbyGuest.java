@@ -85,7 +85,7 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
       StandbyProcess process,
       StandbySettings settings)
       throws IOException {
-    StandbyStatus status = monitor.status();
+    StandbyStatus status = monitor.standbyStatus();
     if (!status.runState().equals(StandbyStatus.ARMED) || !status.disturbance().isEmpty()) {
       throw new IOException(
           "the standby to arm is "

@@ -17,7 +17,7 @@ public interface StandbyMonitor {
   void migrateIncoming(Path socket) throws IOException;
 
   /** How the standby is now. */
-  StandbyStatus status() throws IOException;
+  StandbyStatus standbyStatus() throws IOException;
 
   /** QMP {@code query-migrate}'s status, such as {@code active} or {@code completed}. */
   String migrationStatus() throws IOException;
@@ -36,7 +36,7 @@ public interface StandbyMonitor {
   default void awaitRunning(long deadlineMs) throws IOException {
     long end = System.nanoTime() + deadlineMs * 1_000_000;
     while (true) {
-      StandbyStatus status = status();
+      StandbyStatus status = standbyStatus();
       if (status.runState().equals("running")) {
         return;
       }

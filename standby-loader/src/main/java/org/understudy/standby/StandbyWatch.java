@@ -86,7 +86,7 @@ final class StandbyWatch extends Thread {
 
   /** A sentence if the standby is not as it was armed, or null. */
   String disturbance() throws IOException {
-    StandbyStatus status = monitor.status();
+    StandbyStatus status = monitor.standbyStatus();
     if (!status.disturbance().isEmpty()) {
       return "somebody used the armed standby: " + status.disturbance();
     }

@@ -33,7 +33,7 @@ final class QmpStandby implements StandbyMonitor {
   }
 
   @Override
-  public StandbyStatus status() throws IOException {
+  public StandbyStatus standbyStatus() throws IOException {
     String runState = command("query-status", Map.of()).path("status").asText();
     for (JsonNode event = qmp.events().poll(); event != null; event = qmp.events().poll()) {
       if (event.path("event").asText().equals("RESET")) {
