@@ -71,7 +71,8 @@ say
 say "epoch resumed              $(v epoch)"
 say "pages of the guest         $all, $nonzero of them not zero"
 say "in Fast / Medium / Slow    $fast / $medium / $slow  (Fast $((100 * fast / nonzero)) % of the non-zero pages)"
-say "kill to fence done         $(v fenceMs) ms of it the fence"
+say "detection                  $(($(v detectedAt) - killed)) ms after the kill: $(v why)"
+say "fence                      $(v fenceMs) ms"
 printf 'promotion to "runs"        %.1f ms\n' "$(v runningMs)"
 say "kill to first heartbeat    $((heartbeat - killed)) ms (the guest prints five lines a second)"
 say "pages asked for on demand  $(v wantedPages) and $(v wantedZeroPages) zero ones; pushed $(v pushedPages)"
@@ -79,3 +80,26 @@ printf 'wait for such a page       p50 %.0f us, p99 %.0f us\n' "$(v wantedP50Us)
 say "redis after it             last=$(last_count b), every key compared, $(last_pass b) passes"
 [ $((100 * fast)) -le $((25 * nonzero)) ] || fail "Fast held more than 25 % of the non-zero pages"
 [ "$first_count" -gt 0 ] || fail "no count"
+
+say
+say "== the same once more in the other direction, from b to a, with a fence that fails: nothing may start"
+write_fence a b broken
+daemon_up a
+qemu_pid b >"$work/b.qemu"
+us b protect $domain --standby a --fast 25%
+await 60 "a committed epoch" is b state PROTECTED
+kill -9 "$(cat "$work/b.qemu")" "$(daemon_pid b)"
+await 30 "the failed fence" is a state FENCE_FAILED
+say "   state on a: $(field a state)"
+say "   $(us a status $domain | sed -n 's/^reason *//p')"
+sleep 3
+[ "$(virsh_on a domstate $domain)" = paused ] || fail "the guest is $(virsh_on a domstate $domain) on host a, expected paused"
+is a state FENCE_FAILED || fail "host a is $(field a state) after the fence failed"
+say "   nothing was started; the operator makes sure and says: understudy failover $domain --force"
+before=$(last_count b)
+passes=$(last_pass a || true)
+us a failover $domain --force >/dev/null
+await 30 "the guest's heartbeat on host a" counts_beyond a "$((before - 1000))"
+await 90 "a pass over all keys" passes_beyond a "$(($(last_pass b) + 1))"
+[ -z "$(broken a)" ] || fail "the guest's proof is broken: $(broken a)"
+say "   runs on a at last=$(last_count a)"

@@ -175,20 +175,28 @@ public final class EpochCapture implements AutoCloseable {
 
     /** One pause. Returns whether all pages wanted were copied in it. */
     private boolean pauseOnce() throws CaptureFault {
-      CaptureFault failed = null;
-      boolean complete = false;
+      CaptureFault failed;
+      boolean asked = false;
       Pause pause = new Pause(monitor, owner, guard, commands, settings);
       try (pause) {
         pause.awaitStopped();
         guard.firstByte();
-        complete = copyPaused(pause);
+        boolean complete = copyPaused(pause);
+        // At once, since the guard's clock runs until it hears from us, though the guest runs
+        // again.
+        asked = true;
+        askGuard(null);
+        return complete;
       } catch (CaptureFault e) {
         failed = e;
       } catch (IOException e) {
         failed = CaptureFault.of(Fault.NO_GUARD, e);
       }
+      if (asked) {
+        throw failed;
+      }
       askGuard(failed);
-      return complete;
+      throw failed;
     }
 
     private boolean copyPaused(Pause pause) throws CaptureFault {

@@ -27,6 +27,8 @@ public final class RamMap {
               + "(\\S+)(?: @([0-9a-f]{16}))?(?: \\S+)?\\s*");
   private static final Pattern HOST_ADDRESS = Pattern.compile("is (0x[0-9a-f]+)");
 
+  private static final int ATTEMPTS = 3;
+
   private RamMap() {}
 
   /**
@@ -36,6 +38,19 @@ public final class RamMap {
    * @throws IOException with a sentence, if a block cannot be located beyond doubt
    */
   public static GuestMapping survey(GuestMonitor monitor, int pid) throws IOException {
+    // The guest may be moving its video memory just now, and QEMU's heap may shrink under the
+    // reader: what does not fit together once is looked at again.
+    for (int attempt = 1; attempt < ATTEMPTS; attempt++) {
+      try {
+        return surveyOnce(monitor, pid);
+      } catch (IOException changing) {
+        // The last attempt tells what is wrong.
+      }
+    }
+    return surveyOnce(monitor, pid);
+  }
+
+  private static GuestMapping surveyOnce(GuestMonitor monitor, int pid) throws IOException {
     List<ListedBlock> blocks = ListedBlock.parse(monitor.humanCommand("info ramblock"));
     ProcessMaps maps = ProcessMaps.of(pid);
     long[] addresses =

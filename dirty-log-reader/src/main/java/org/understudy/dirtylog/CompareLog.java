@@ -27,6 +27,8 @@ final class CompareLog implements DirtyLog {
   private final long seed = new SecureRandom().nextLong();
   private final ByteBuffer chunk = ByteBuffer.allocateDirect(CHUNK_PAGES * Pages.SIZE);
   private final long[] hashAtArming; // by page
+  private final PageSet
+      seen; // by looks since the last arming: content may have changed and changed back
   private boolean armed;
 
   CompareLog(GuestMapping mapping) throws IOException {
@@ -34,6 +36,7 @@ final class CompareLog implements DirtyLog {
     process = new PidFd(mapping.pid());
     memory = new ProcessMemory(mapping.pid());
     hashAtArming = new long[mapping.layout().pages()];
+    seen = new PageSet(mapping.layout().pages());
   }
 
   @Override
@@ -43,12 +46,15 @@ final class CompareLog implements DirtyLog {
 
   @Override
   public void look(PageSet into) throws IOException {
-    compare(into, false);
+    compare(seen, false);
+    into.addAll(seen);
   }
 
   @Override
   public void rearm(PageSet into) throws IOException {
     compare(into, true);
+    into.addAll(seen);
+    seen.clear();
     armed = true;
   }
 

@@ -29,8 +29,9 @@ public interface DirtyLog extends AutoCloseable {
   void look(PageSet into) throws IOException;
 
   /**
-   * Adds the pages written since the last arming, and arms anew: from now on only later writes
-   * count. After an error treat every page as written.
+   * Adds the pages written since the last arming, among them all that a {@link #look} has added
+   * since, and arms anew: from now on only later writes count. After an error treat every page as
+   * written.
    *
    * @param into a set with the capacity of the guest's layout; nothing is removed from it
    * @throws IOException the process has ended, or the kernel refused; {@code into} may hold a part

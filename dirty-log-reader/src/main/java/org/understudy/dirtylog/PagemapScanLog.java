@@ -7,8 +7,11 @@ import org.understudy.guest.GuestLayout;
 import org.understudy.guest.GuestMapping;
 import org.understudy.guest.PageSet;
 import org.understudy.guest.Pages;
+import org.understudy.linux.Errno;
+import org.understudy.linux.ErrnoException;
 import org.understudy.linux.Pagemap;
 import org.understudy.linux.PidFd;
+import org.understudy.linux.ProcessMaps;
 import org.understudy.linux.Userfaultfd;
 
 /**
@@ -17,9 +20,9 @@ import org.understudy.linux.Userfaultfd;
  * and, to re-arm, protects them again in one atomic step a page.
  *
  * <p>A hole punched into a file or memfd leaves the protection as it was, so for blocks with a file
- * behind them two more things count as a write: a page that was mapped at the last arming and no
- * longer is, and, for the whole block, a modification time of the file that has changed, because a
- * page that was punched and then read is mapped again.
+ * behind them a page that was mapped at the last arming and no longer is counts as written, too.
+ * One that was punched and read again between two scans is not seen: it reads as zeros then. A
+ * balloon or virtio-mem does this only to pages whose content the guest has declared meaningless.
  */
 final class PagemapScanLog implements DirtyLog {
   static final String METHOD = "pagemap-scan";
@@ -28,9 +31,10 @@ final class PagemapScanLog implements DirtyLog {
   private final PidFd process;
   private final Pagemap pagemap;
   private final Userfaultfd userfaultfd;
-  private final BackingFile[] files; // by block; null for anonymous memory
+  private final boolean[] hasFile; // by block; false for anonymous memory
   private final PageSet mappedAtArming;
   private final PageSet mappedNow;
+  private final PageSet seenUnmapped; // by looks since the last arming: may be mapped again
   private final Injector injector;
 
   PagemapScanLog(GuestMapping mapping, Injector injector) throws IOException {
@@ -43,7 +47,7 @@ final class PagemapScanLog implements DirtyLog {
       opened.add(process);
       pagemap = new Pagemap(mapping.pid());
       opened.add(pagemap);
-      files = BackingFile.ofBlocks(mapping);
+      hasFile = blocksWithFile(mapping);
       userfaultfd = injector.obtain();
       opened.add(userfaultfd);
       GuestLayout layout = mapping.layout();
@@ -52,6 +56,7 @@ final class PagemapScanLog implements DirtyLog {
       }
       mappedAtArming = new PageSet(layout.pages());
       mappedNow = new PageSet(layout.pages());
+      seenUnmapped = new PageSet(layout.pages());
       whole = true;
     } finally {
       if (!whole) {
@@ -89,22 +94,29 @@ final class PagemapScanLog implements DirtyLog {
   @Override
   public void look(PageSet into) throws IOException {
     scan(into, false);
+    into.addAll(seenUnmapped);
   }
 
   @Override
   public void rearm(PageSet into) throws IOException {
     scan(into, true);
+    into.addAll(seenUnmapped);
+    seenUnmapped.clear();
     mappedAtArming.set(mappedNow);
   }
 
   private void scan(PageSet into, boolean protect) throws IOException {
     mappedNow.clear();
-    for (int block = 0; block < files.length; block++) {
-      scan(block, into, protect);
+    try {
+      for (int block = 0; block < hasFile.length; block++) {
+        scan(block, into, protect);
+      }
+    } catch (ErrnoException e) {
+      throw e.errno() == Errno.ESRCH ? ended(e) : e;
     }
-    // The page tables of a process that has ended are empty, which looks like no write at all.
+    // To older kernels the page tables of a process that has ended are empty: no write at all.
     if (!process.isAlive()) {
-      throw new IOException("process " + mapping.pid() + " has ended");
+      throw ended(null);
     }
   }
 
@@ -113,8 +125,7 @@ final class PagemapScanLog implements DirtyLog {
     long end = start + mapping.layout().blocks().get(block).bytes();
     int first = mapping.layout().firstPage(block);
     int last = mapping.layout().firstPage(block + 1);
-    BackingFile file = files[block];
-    if (file == null) {
+    if (!hasFile[block]) {
       pagemap.scan(
           start,
           end,
@@ -123,10 +134,6 @@ final class PagemapScanLog implements DirtyLog {
           (from, to, categories) ->
               into.addRange(page(first, start, from), page(first, start, to)));
       return;
-    }
-    // Asked before the scan: a hole punched after it belongs to the next one.
-    if (file.changedSinceArming(protect)) {
-      into.addRange(first, last);
     }
     pagemap.scan(
         start,
@@ -143,10 +150,27 @@ final class PagemapScanLog implements DirtyLog {
         });
     for (int page = mappedAtArming.next(first); page >= 0 && page < last; ) {
       if (!mappedNow.contains(page)) {
-        into.add(page);
+        seenUnmapped.add(page);
       }
       page = mappedAtArming.next(page + 1);
     }
+  }
+
+  private IOException ended(IOException cause) {
+    return new IOException("process " + mapping.pid() + " has ended", cause);
+  }
+
+  private static boolean[] blocksWithFile(GuestMapping mapping) throws IOException {
+    List<ProcessMaps.Mapping> maps = ProcessMaps.of(mapping.pid());
+    boolean[] hasFile = new boolean[mapping.hostAddress().length];
+    for (int block = 0; block < hasFile.length; block++) {
+      long start = mapping.hostAddress()[block];
+      long end = start + mapping.layout().blocks().get(block).bytes();
+      for (ProcessMaps.Mapping map : maps) {
+        hasFile[block] |= map.start() < end && map.end() > start && map.inode() != 0;
+      }
+    }
+    return hasFile;
   }
 
   private static int page(int first, long start, long address) {

@@ -8,8 +8,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.understudy.guest.GuestMapping;
 import org.understudy.guest.PageSet;
+import org.understudy.guest.RamBlock;
 import org.understudy.linux.Pagemap;
 import org.understudy.linux.PidFd;
+import org.understudy.linux.ProcessMaps;
 
 /**
  * The soft-dirty bits of kernels with CONFIG_MEM_SOFT_DIRTY: bit 55 of each pagemap entry, cleared
@@ -26,28 +28,25 @@ final class SoftDirtyLog implements DirtyLog {
   private final GuestMapping mapping;
   private final PidFd process;
   private final Pagemap pagemap;
-  private final BackingFile[] files; // by block; null for anonymous memory
   private final ByteBuffer chunk =
       ByteBuffer.allocateDirect(8 * CHUNK_PAGES).order(ByteOrder.nativeOrder());
   private final long[] entryAtArming; // by page, without bit 55
+  private final PageSet
+      seen; // by looks since the last arming: an entry may have changed and changed back
   private boolean armed;
 
   SoftDirtyLog(GuestMapping mapping) throws IOException {
+    refuseHugetlb(mapping);
     this.mapping = mapping;
     entryAtArming = new long[mapping.layout().pages()];
+    seen = new PageSet(mapping.layout().pages());
     process = new PidFd(mapping.pid());
-    Pagemap opened = null;
     try {
-      opened = new Pagemap(mapping.pid());
-      files = BackingFile.ofBlocks(mapping);
+      pagemap = new Pagemap(mapping.pid());
     } catch (IOException e) {
-      if (opened != null) {
-        opened.close();
-      }
       process.close();
       throw e;
     }
-    pagemap = opened;
   }
 
   @Override
@@ -57,24 +56,38 @@ final class SoftDirtyLog implements DirtyLog {
 
   @Override
   public void look(PageSet into) throws IOException {
-    scan(into, false);
+    scan(seen, false);
+    into.addAll(seen);
   }
 
   @Override
   public void rearm(PageSet into) throws IOException {
     scan(into, true);
+    into.addAll(seen);
+    seen.clear();
     clear(mapping.pid());
     armed = true;
   }
 
+  /** The kernel keeps no soft-dirty bits for hugetlbfs pages. */
+  private static void refuseHugetlb(GuestMapping mapping) throws IOException {
+    for (ProcessMaps.Mapping map : ProcessMaps.withFlags(mapping.pid())) {
+      for (int block = 0; map.hugetlb() && block < mapping.hostAddress().length; block++) {
+        RamBlock ram = mapping.layout().blocks().get(block);
+        long start = mapping.hostAddress()[block];
+        if (map.start() < start + ram.bytes() && map.end() > start) {
+          throw new IOException(
+              "RAM block " + ram.name() + " is hugetlbfs memory, which has no soft-dirty bits");
+        }
+      }
+    }
+  }
+
   private void scan(PageSet into, boolean arm) throws IOException {
-    for (int block = 0; block < files.length; block++) {
+    for (int block = 0; block < mapping.hostAddress().length; block++) {
       int first = mapping.layout().firstPage(block);
       int last = mapping.layout().firstPage(block + 1);
       long hostPage = mapping.hostAddress()[block] >> 12;
-      if (files[block] != null && files[block].changedSinceArming(arm)) {
-        into.addRange(first, last);
-      }
       for (int at = first; at < last; at += CHUNK_PAGES) {
         int pages = Math.min(CHUNK_PAGES, last - at);
         pagemap.read(hostPage + (at - first), chunk.clear().limit(8 * pages));

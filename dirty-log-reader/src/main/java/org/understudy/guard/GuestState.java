@@ -8,8 +8,10 @@ public enum GuestState {
   CRASHED(2),
   /** QEMU ended by an orderly shutdown, destroy, save or migration. */
   ENDED_ON_PURPOSE(3),
-  /** QEMU ended and why is not known, or not yet. */
-  UNKNOWN(4);
+  /** QEMU ended and nobody could say why. */
+  UNKNOWN(4),
+  /** QEMU ended and why is being asked; one of the others follows within seconds. */
+  ENDING(5);
 
   private final int code;
 

@@ -42,7 +42,7 @@ final class GuestWatch implements AutoCloseable {
       state = GuestState.ENDED_ON_PURPOSE;
       return;
     }
-    state = GuestState.UNKNOWN;
+    state = GuestState.ENDING;
     Thread asking =
         new Thread(
             () -> {

@@ -70,6 +70,16 @@ public final class Pagemap implements AutoCloseable {
     scan(start, end, flags, categories, found);
   }
 
+  /**
+   * Finds the pages from {@code start} to before {@code end} that are in any of {@code categories},
+   * protected or not, and changes nothing (PAGEMAP_SCAN, Linux 6.7).
+   *
+   * @throws ErrnoException ENOTTY: the kernel is older
+   */
+  public void find(long start, long end, int categories, Regions found) throws IOException {
+    scan(start, end, 0, categories, found);
+  }
+
   /** Whether the kernel knows PAGEMAP_SCAN: asks for an empty range. */
   public void probeScan() throws IOException {
     scan(0, 4096, 0, PRESENT, (from, to, categories) -> {});

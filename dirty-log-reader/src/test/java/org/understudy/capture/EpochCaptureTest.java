@@ -14,15 +14,18 @@ import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.understudy.capture.CaptureOutcome.Committed;
 import org.understudy.capture.CaptureOutcome.Discarded;
 import org.understudy.capture.CaptureOutcome.Fault;
 import org.understudy.dirtylog.DirtyLogs;
 import org.understudy.guest.GuestMapping;
+import org.understudy.testbed.GuestImages;
+import org.understudy.testbed.GuestImages.Qemu;
 
 @Tag("qemu")
 class EpochCaptureTest {
@@ -40,10 +43,14 @@ class EpochCaptureTest {
     Assumptions.assumeTrue(Files.isExecutable(TestGuest.PROGRAM), "no " + TestGuest.PROGRAM);
   }
 
-  @BeforeEach
-  void start() throws IOException {
+  private void start() throws IOException {
+    start(GuestImages.defaultQemu());
+  }
+
+  private void start(Qemu qemu) throws IOException {
     guest =
         WritingGuest.start(
+            qemu,
             folder,
             WRITTEN,
             0,
@@ -68,8 +75,10 @@ class EpochCaptureTest {
     guest.close();
   }
 
-  @Test
-  void everyEpochEqualsMemoryAtItsPauseAndTheGuestGoesOn() throws IOException {
+  @ParameterizedTest
+  @MethodSource("org.understudy.capture.TestGuest#qemus")
+  void everyEpochEqualsMemoryAtItsPauseAndTheGuestGoesOn(Qemu qemu) throws IOException {
+    start(qemu);
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
       List<String> before = guest.descriptors();
       int firstWord = 0;
@@ -100,6 +109,7 @@ class EpochCaptureTest {
 
   @Test
   void pagesThatDoNotFitAreCopiedWhileTheGuestRunsAndReadAgain() throws IOException {
+    start();
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(512 * 4096))) {
       for (long epoch = 1; epoch <= 5; epoch++) {
         Committed done = committed(capture.captureInto(sink, epoch));
@@ -112,6 +122,7 @@ class EpochCaptureTest {
 
   @Test
   void aGuestThatWritesTooFastIsReportedAndLosesNothing() throws IOException {
+    start();
     CaptureSettings narrow = new CaptureSettings(128 * 4096, 128, 3, 16 << 20, 30_000, 2_000);
     try (EpochCapture capture = capture(narrow)) {
       Discarded failed = discarded(capture.captureInto(sink, 1));
@@ -124,6 +135,7 @@ class EpochCaptureTest {
 
   @Test
   void aBrokenSinkLeavesItsPagesMarked() throws IOException {
+    start();
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
       committed(capture.captureInto(sink, 1));
       sink.broken = true;
@@ -144,6 +156,7 @@ class EpochCaptureTest {
 
   @Test
   void nothingIsPausedWithoutAGuardAndALatePauseIsDiscarded() throws IOException {
+    start();
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
       List<String> before = guest.descriptors();
       guard.gone = true;
@@ -164,6 +177,7 @@ class EpochCaptureTest {
 
   @Test
   void aDeviceStateBeyondTheLimitIsRefusedAndTheGuestGoesOn() throws IOException {
+    start();
     CaptureSettings tiny = new CaptureSettings(64 << 20, 16384, 8, 8192, 30_000, 2_000);
     try (EpochCapture capture = capture(tiny)) {
       List<String> before = guest.descriptors();
@@ -178,6 +192,7 @@ class EpochCaptureTest {
 
   @Test
   void aFaultInsideThePauseLetsTheGuestGoOn() throws IOException {
+    start();
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
       committed(capture.captureInto(sink, 1));
       List<String> before = guest.descriptors();
@@ -198,6 +213,7 @@ class EpochCaptureTest {
 
   @Test
   void aPluggedDeviceEndsTheLayout() throws IOException {
+    start();
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
       committed(capture.captureInto(sink, 1));
       guest.monitor.humanCommand("device_add virtio-net-pci,id=plugged");
@@ -209,6 +225,7 @@ class EpochCaptureTest {
 
   @Test
   void aQemuThatEndsIsReported() throws IOException {
+    start();
     try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
       committed(capture.captureInto(sink, 1));
       log.inPause =

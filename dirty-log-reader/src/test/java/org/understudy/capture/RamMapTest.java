@@ -15,9 +15,11 @@ import java.util.List;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.understudy.guest.GuestMapping;
+import org.understudy.testbed.GuestImages.Qemu;
 
 @Tag("qemu")
 class RamMapTest {
@@ -30,10 +32,12 @@ class RamMapTest {
     Assumptions.assumeTrue(Files.isExecutable(TestGuest.PROGRAM), "no " + TestGuest.PROGRAM);
   }
 
-  @Test
-  void pcWithBiosVgaAndTwoEqualRoms() throws IOException {
+  @ParameterizedTest
+  @MethodSource("org.understudy.capture.TestGuest#qemus")
+  void pcWithBiosVgaAndTwoEqualRoms(Qemu qemu) throws IOException {
     try (TestGuest guest =
         new TestGuest(
+            qemu,
             folder,
             "-machine",
             "pc",
@@ -62,13 +66,15 @@ class RamMapTest {
     }
   }
 
-  @Test
-  void q35WithFlashAndMemoryAboveTheHole() throws IOException {
+  @ParameterizedTest
+  @MethodSource("org.understudy.capture.TestGuest#qemus")
+  void q35WithFlashAndMemoryAboveTheHole(Qemu qemu) throws IOException {
     Assumptions.assumeTrue(Files.exists(OVMF), "no " + OVMF);
     Path variables = folder.resolve("vars.fd");
     Files.copy(Path.of("/usr/share/OVMF/OVMF_VARS_4M.fd"), variables);
     try (TestGuest guest =
         new TestGuest(
+            qemu,
             folder,
             "-machine",
             "q35",
@@ -95,10 +101,12 @@ class RamMapTest {
     }
   }
 
-  @Test
-  void memoryInAFileIsFoundToo() throws IOException {
+  @ParameterizedTest
+  @MethodSource("org.understudy.capture.TestGuest#qemus")
+  void memoryInAFileIsFoundToo(Qemu qemu) throws IOException {
     try (TestGuest guest =
         new TestGuest(
+            qemu,
             folder,
             "-machine",
             "q35,memory-backend=m0",
@@ -111,9 +119,10 @@ class RamMapTest {
     }
   }
 
-  @Test
-  void aPluggedDeviceChangesTheLayout() throws IOException {
-    try (TestGuest guest = new TestGuest(folder, "-machine", "pc", "-m", "64", "-S")) {
+  @ParameterizedTest
+  @MethodSource("org.understudy.capture.TestGuest#qemus")
+  void aPluggedDeviceChangesTheLayout(Qemu qemu) throws IOException {
+    try (TestGuest guest = new TestGuest(qemu, folder, "-machine", "pc", "-m", "64", "-S")) {
       GuestMapping mapping = RamMap.survey(guest.monitor, guest.pid());
       guest.monitor.humanCommand("device_add virtio-net-pci,id=n0");
       assertFalse(RamMap.unchanged(guest.monitor, mapping.layout()));

@@ -6,12 +6,26 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Named;
 import org.understudy.testbed.GuestImages;
+import org.understudy.testbed.GuestImages.Found;
 import org.understudy.testbed.GuestImages.Qemu;
 
 /** A QEMU of the test's own, ended with it. */
 final class TestGuest implements AutoCloseable {
   static final Path PROGRAM = GuestImages.defaultQemu().binary();
+
+  /** The QEMUs to try: this machine's, and 10.0 where it could be had. */
+  static Stream<Named<Qemu>> qemus() {
+    Found<Qemu> newer = GuestImages.qemu10();
+    if (!newer.present()) {
+      System.out.println("without QEMU 10.0: " + newer.reason());
+      return Stream.of(Named.of("default", GuestImages.defaultQemu()));
+    }
+    return Stream.of(
+        Named.of("default", GuestImages.defaultQemu()), Named.of("10.0", newer.value()));
+  }
 
   final Process process;
   final QmpSocket monitor;

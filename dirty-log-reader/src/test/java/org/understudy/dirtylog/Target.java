@@ -4,6 +4,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.Writer;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -81,7 +82,13 @@ final class Target implements AutoCloseable {
 
   /** Maps memory and returns its address. */
   long map(String kind, int pages) throws IOException {
-    return Long.parseUnsignedLong(ask("map " + kind + " " + pages), 16);
+    String path = "";
+    if (kind.equals("file")) {
+      Path file = Files.createTempFile(Path.of("target"), "ram", "").toAbsolutePath();
+      file.toFile().deleteOnExit();
+      path = " " + file;
+    }
+    return Long.parseUnsignedLong(ask("map " + kind + " " + pages + path), 16);
   }
 
   /** Ends the program's input and returns its last line. */
@@ -107,7 +114,11 @@ final class Target implements AutoCloseable {
     Set<String> found = new TreeSet<>();
     try (var fds = Files.newDirectoryStream(Path.of("/proc/" + pid + "/fd"))) {
       for (Path fd : fds) {
-        found.add(fd.getFileName() + " " + Files.readSymbolicLink(fd));
+        try {
+          found.add(fd.getFileName() + " " + Files.readSymbolicLink(fd));
+        } catch (NoSuchFileException closedMeanwhile) {
+          // not open any more
+        }
       }
     }
     return found;

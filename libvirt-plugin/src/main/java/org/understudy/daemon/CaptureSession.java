@@ -102,9 +102,25 @@ final class CaptureSession implements AutoCloseable {
         primary, mine.generation(), mine.settings(), layout(), guard.session(), guard.key());
   }
 
-  /** The guard of this guest. */
-  GuardLine guard() {
-    return guard;
+  /**
+   * Tells the guard that the guest ended because somebody asked for it; the guard finds out by
+   * itself, only later.
+   */
+  void endsOnPurpose() {
+    try {
+      guard.endsOnPurpose();
+    } catch (IOException e) {
+      // the guard asks libvirt
+    }
+  }
+
+  /** Ends the guard for good. */
+  void finishGuard() {
+    try {
+      guard.finish();
+    } catch (IOException e) {
+      // It is gone already.
+    }
   }
 
   CaptureOutcome captureInto(EpochSink sink, long epoch) {

@@ -12,7 +12,9 @@ final class FailureDetector {
     CRASHED,
     ENDED_ON_PURPOSE,
     /** QEMU is gone and nobody could say why. */
-    UNKNOWN
+    UNKNOWN,
+    /** QEMU is gone and the guard is finding out why. */
+    ENDING
   }
 
   /** What is to be done about it. */

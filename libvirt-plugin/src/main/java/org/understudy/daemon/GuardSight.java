@@ -29,6 +29,7 @@ final class GuardSight implements AutoCloseable {
       case CRASHED -> GuestWord.CRASHED;
       case ENDED_ON_PURPOSE -> GuestWord.ENDED_ON_PURPOSE;
       case UNKNOWN -> GuestWord.UNKNOWN;
+      case ENDING -> GuestWord.ENDING;
     };
   }
 

@@ -86,7 +86,7 @@ final class LocalVerbs {
   }
 
   private void unprotect(ObjectNode args, Reply reply) throws IOException, InterruptedException {
-    protections.unprotect(args.required("domain").asText());
+    protections.unprotect(args.required("domain").asText(), args.path("force").asBoolean());
     reply.out("domain " + args.required("domain").asText() + " is no longer protected");
   }
 

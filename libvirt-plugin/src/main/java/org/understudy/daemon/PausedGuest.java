@@ -3,15 +3,14 @@ package org.understudy.daemon;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import org.slf4j.LoggerFactory;
 import org.understudy.capture.RamMap;
 import org.understudy.guest.GuestMapping;
 import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LibvirtGuestMonitor;
 import org.understudy.libvirt.LibvirtStandbyMonitor;
 import org.understudy.libvirt.StandbyDomain;
-import org.understudy.standby.PagemapPresence;
 import org.understudy.standby.StandbyGuest;
+import org.understudy.standby.StandbyProcess;
 import org.understudy.standby.StandbySettings;
 
 /** The paused QEMU of a standby under libvirt, and the loader that fills it. */
@@ -48,15 +47,6 @@ final class PausedGuest implements AutoCloseable {
     try {
       // Surveyed before it is armed: reading its memory later would fill it with pages of zeros.
       GuestMapping mapping = RamMap.survey(new LibvirtGuestMonitor(domain), domain.pid());
-      if (!mapping.layout().equals(order.layout())) {
-        LoggerFactory.getLogger(PausedGuest.class)
-            .info(
-                "{} has {}, the primary {}",
-                order.primary().name(),
-                mapping.layout(),
-                order.layout());
-        mapping = null;
-      }
       Path socket =
           host.config()
               .host()
@@ -69,7 +59,7 @@ final class PausedGuest implements AutoCloseable {
               order.primary().machine(),
               monitor,
               socket,
-              mapping == null ? null : new PagemapPresence(mapping),
+              StandbyProcess.of(mapping, order.layout()),
               StandbySettings.defaults());
       return new PausedGuest(host, order, domain, monitor, loader);
     } catch (IOException | RuntimeException e) {

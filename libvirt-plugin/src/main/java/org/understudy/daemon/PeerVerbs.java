@@ -58,8 +58,10 @@ final class PeerVerbs {
 
   private ObjectNode release(String peer, ObjectNode args)
       throws IOException, InterruptedException {
-    ownedBy(peer, args);
-    standbys.release(uuid(args));
+    if (standbys.has(uuid(args))) {
+      ownedBy(peer, args);
+      standbys.release(uuid(args));
+    }
     return json();
   }
 

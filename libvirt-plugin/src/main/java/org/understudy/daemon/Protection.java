@@ -48,6 +48,7 @@ final class Protection {
   private State state = State.CONNECTING;
   private String reason = "";
   private boolean stopping;
+  private boolean guardEnds;
   private Switchover switchover;
   private CaptureOutcome.Committed latest;
   private long committedAtNs;
@@ -90,10 +91,14 @@ final class Protection {
     }
   }
 
-  /** Ends the protection and waits for it; the guest runs on. */
+  /**
+   * Ends the protection and its guard and waits for it; the guest runs on. The standby has to know
+   * before.
+   */
   void stop() throws InterruptedException {
     synchronized (lock) {
       stopping = true;
+      guardEnds = true;
       lock.notifyAll();
     }
     thread.interrupt();
@@ -113,6 +118,9 @@ final class Protection {
       }
       stopping = true;
       enter(State.ENDED, how);
+      if (session != null) {
+        session.endsOnPurpose();
+      }
       lock.notifyAll();
     }
     thread.interrupt();
@@ -155,6 +163,9 @@ final class Protection {
           } finally {
             synchronized (lock) {
               session = null;
+              if (guardEnds) {
+                opened.finishGuard();
+              }
             }
           }
         } catch (IOException e) {
@@ -270,6 +281,7 @@ final class Protection {
     synchronized (lock) {
       ownership = moved;
       stopping = true;
+      guardEnds = true;
       enter(State.ENDED, "switched over to " + moved.peer());
     }
   }

@@ -137,32 +137,55 @@ final class Protections {
     return protection;
   }
 
-  /** Ends a protection and the standby of it; the guest runs on. */
-  void unprotect(String name) throws IOException, InterruptedException {
+  /**
+   * Ends a protection and the standby of it; the guest runs on. The standby is told first: one that
+   * hears neither link nor guard any more, and does not know why, would take the guest over.
+   *
+   * @param force end it although the standby cannot be told
+   */
+  void unprotect(String name, boolean force) throws IOException, InterruptedException {
     Protection protection = named(name);
-    protection.stop();
     Ownership mine = protection.ownership();
+    if (!protection.isEnded()) {
+      try {
+        release(mine);
+      } catch (IOException e) {
+        if (!force) {
+          throw new IOException(
+              "standby host "
+                  + mine.peer()
+                  + " could not be told ("
+                  + e.getMessage()
+                  + ") and might take domain "
+                  + mine.domainName()
+                  + " over; it stays protected. If understudyd"
+                  + " is stopped there for good, use --force");
+        }
+      }
+    }
+    protection.stop();
     running.remove(mine.domain());
     host.ownership().remove(mine.domain());
     host.events().add(mine.domainName(), "unprotected");
+  }
+
+  private void release(Ownership mine) throws IOException {
     try (PeerConnection connection = host.peers().connect(host.trusted().named(mine.peer()), ASK);
         ControlClient control = ControlClient.open(connection)) {
       ObjectNode request = JsonNodeFactory.instance.objectNode();
       control.call(
           "release", request.put("domain", mine.domain().toString()), Duration.ofSeconds(60));
-    } catch (IOException e) {
-      throw new IOException(
-          "domain "
-              + mine.domainName()
-              + " is unprotected here; its standby on "
-              + mine.peer()
-              + " was not told: "
-              + e.getMessage());
     }
   }
 
   /** Gives up a protection that never came to be. */
   void abandon(Protection protection) throws InterruptedException, IOException {
+    try {
+      release(protection.ownership());
+    } catch (IOException e) {
+      // It never was told to follow, or cannot be reached: without a committed epoch it starts
+      // nothing.
+    }
     protection.stop();
     running.remove(protection.domain().uuid());
     host.ownership().remove(protection.domain().uuid());

@@ -63,6 +63,7 @@ final class Standby implements LinkReceiver.Followed {
   private final RecencyFrequency policy;
   private final GuardSight guard;
   private final FailureDetector detector;
+  private final Runnable onEnd;
   private final Thread watching;
   private final ReentrantLock acting = new ReentrantLock(); // one promotion or rebuild at a time
 
@@ -81,8 +82,10 @@ final class Standby implements LinkReceiver.Followed {
       Path folder,
       StandbyImage image,
       RecencyFrequency policy,
-      GuardSight guard) {
+      GuardSight guard,
+      Runnable onEnd) {
     this.host = host;
+    this.onEnd = onEnd;
     this.order = order;
     this.folder = folder;
     this.image = image;
@@ -98,11 +101,12 @@ final class Standby implements LinkReceiver.Followed {
    *
    * @throws IOException with a sentence; nothing is left behind but the image
    */
-  static Standby prepare(ThisHost host, GuestOrder order, GuardSight guard) throws IOException {
+  static Standby prepare(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
+      throws IOException {
     Path folder = host.config().tiersDir().resolve(order.primary().uuid().toString());
     RecencyFrequency policy = new RecencyFrequency(order.layout().pages());
     StandbyImage image = openImage(host, order, folder, policy);
-    Standby standby = new Standby(host, order, folder, image, policy, guard);
+    Standby standby = new Standby(host, order, folder, image, policy, guard, onEnd);
     try {
       standby.startGuest();
     } catch (IOException | RuntimeException e) {
@@ -223,6 +227,7 @@ final class Standby implements LinkReceiver.Followed {
       case ENDED -> {
         host.events().add(name(), judged.reason() + "; protection ends");
         enter(State.ENDED, judged.reason());
+        onEnd.run();
         return;
       }
       case FAILED -> {
@@ -291,6 +296,7 @@ final class Standby implements LinkReceiver.Followed {
     try {
       checkPromotable();
       long detectedNs = System.nanoTime();
+      long detectedAtMs = System.currentTimeMillis();
       enter(State.FENCING, why);
       FenceStep fenced = FenceStep.run(host, order, force);
       if (!fenced.fenced()) {
@@ -304,7 +310,7 @@ final class Standby implements LinkReceiver.Followed {
       }
       long fenceMs = (System.nanoTime() - detectedNs) / 1_000_000;
       ObjectNode report = promote(order.generation() + 1);
-      report.put("why", why).put("fenceMs", fenceMs);
+      report.put("why", why).put("fenceMs", fenceMs).put("detectedAt", detectedAtMs);
       report.put("guardSilentMs", Math.min(guard.silentMs(), 1_000_000_000));
       lastFailover = report;
       return report;

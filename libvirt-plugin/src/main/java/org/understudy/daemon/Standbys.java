@@ -1,11 +1,15 @@
 package org.understudy.daemon;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.channels.ByteChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
+import org.understudy.file.DurableFile;
 import org.understudy.guard.GuardListener;
 import org.understudy.libvirt.Finding;
 import org.understudy.libvirt.QemuConf;
@@ -15,6 +19,8 @@ import org.understudy.link.LinkReceiver;
 /** The guests of other hosts that are followed here. */
 final class Standbys {
   private static final long OVERHEAD_BYTES = 200L << 20;
+
+  private static final ObjectMapper JSON = new ObjectMapper();
 
   private final ThisHost host;
   private final GuardListener guards;
@@ -50,9 +56,7 @@ final class Standbys {
       running.remove(uuid);
     }
     checkRoom(order);
-    Standby standby =
-        Standby.prepare(
-            host, order, new GuardSight(guards, order.guardSession(), order.guardKey()));
+    Standby standby = begin(order);
     host.ownership()
         .write(
             new Ownership(
@@ -65,6 +69,9 @@ final class Standbys {
                 order.settings(),
                 standby.committedEpoch()));
     running.put(uuid, standby);
+    // For a daemon after this one: with it the last committed epoch can be resumed although the
+    // primary is gone.
+    DurableFile.replace(orderFile(uuid), JSON.writeValueAsBytes(order.toJson()));
     host.events().add(order.primary().name(), "standby of host " + peer + " is armed");
     return standby;
   }
@@ -86,6 +93,41 @@ final class Standbys {
     }
   }
 
+  private Path orderFile(UUID uuid) {
+    return host.config().tiersDir().resolve(uuid + ".order");
+  }
+
+  /**
+   * After a start of the daemon: follows again what an earlier one followed; the primary comes by
+   * itself, if it still can.
+   */
+  synchronized void resume() throws IOException {
+    for (Ownership known : host.ownership().all()) {
+      Path file = orderFile(known.domain());
+      if (known.role() != Ownership.Role.STANDBY || !Files.exists(file)) {
+        continue;
+      }
+      try {
+        GuestOrder order = GuestOrder.of(JSON.readTree(file.toFile()));
+        running.put(known.domain(), begin(order));
+        host.events()
+            .add(known.domainName(), "standby of host " + known.peer() + " is armed again");
+      } catch (IOException e) {
+        host.events()
+            .add(known.domainName(), "the standby could not be armed again: " + e.getMessage());
+      }
+    }
+  }
+
+  private Standby begin(GuestOrder order) throws IOException {
+    UUID uuid = order.primary().uuid();
+    return Standby.prepare(
+        host,
+        order,
+        new GuardSight(guards, order.guardSession(), order.guardKey()),
+        () -> ended(uuid));
+  }
+
   /** A peer's stream of epochs. */
   void serveEpochs(String peer, ByteChannel channel) throws IOException {
     LinkReceiver receiver =
@@ -98,6 +140,10 @@ final class Standbys {
           }
           return standby.accept(hello, line);
         });
+  }
+
+  boolean has(UUID uuid) {
+    return running.containsKey(uuid);
   }
 
   Standby withUuid(UUID uuid) throws IOException {
@@ -122,6 +168,25 @@ final class Standbys {
     return List.copyOf(running.values());
   }
 
+  /** The guest was shut down over there. */
+  private void ended(UUID uuid) {
+    Thread releasing =
+        new Thread(
+            () -> {
+              try {
+                release(uuid);
+              } catch (IOException e) {
+                host.events()
+                    .add(uuid.toString(), "the standby could not be ended: " + e.getMessage());
+              } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+            },
+            "standby-release");
+    releasing.setDaemon(true);
+    releasing.start();
+  }
+
   /** The guest is no longer protected: its standby goes, image and all. */
   synchronized void release(UUID uuid) throws IOException, InterruptedException {
     Standby standby = running.remove(uuid);
@@ -130,6 +195,7 @@ final class Standbys {
     } else {
       Standby.delete(host.config().tiersDir().resolve(uuid.toString()));
     }
+    Files.deleteIfExists(orderFile(uuid));
     Ownership known = host.ownership().read(uuid).orElse(null);
     if (known != null && known.role() == Ownership.Role.STANDBY) {
       host.ownership().remove(uuid);

@@ -75,6 +75,7 @@ public final class Understudyd {
             "epochs",
             standbys::serveEpochs),
         ssh);
+    standbys.resume();
     protections.resume();
     log.info("understudyd of host {} answers at {}", host.name(), config.host().listen());
     new CountDownLatch(1).await();

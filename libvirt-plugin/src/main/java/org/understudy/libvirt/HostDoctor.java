@@ -88,7 +88,10 @@ public final class HostDoctor {
     facts.add("QEMU " + StandbyHostCheck.versionOf(Path.of(emulator)) + " at " + emulator);
     boolean kvm =
         !capabilities.all("/capabilities/guest/arch[@name='x86_64']/domain[@type='kvm']").isEmpty();
-    facts.add(kvm ? "KVM is available" : "KVM is not available: guests run under TCG, slowly");
+    facts.add(
+        kvm
+            ? "libvirt offers KVM (whether a guest runs was not tried)"
+            : "libvirt offers no KVM: guests run under TCG, slowly");
   }
 
   private static void configuration(QemuConf conf, List<String> facts, List<Finding> findings)

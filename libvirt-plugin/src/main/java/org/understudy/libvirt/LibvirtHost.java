@@ -9,6 +9,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import org.libvirt.Connect;
 import org.libvirt.Domain;
 import org.libvirt.LibvirtException;
+import org.libvirt.event.LifecycleListener;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.understudy.libvirt.LifecycleEvent.Listener;
@@ -37,6 +38,11 @@ public final class LibvirtHost implements AutoCloseable {
 
   private final String uri;
   private final List<Listener> listeners = new CopyOnWriteArrayList<>();
+  private final LifecycleListener lifecycle =
+      (domain, event) -> {
+        tell(domain, LifecycleEvent.changeOf(event));
+        return 0;
+      };
   private final Object lock = new Object();
   // under lock: the connection, or null while it is broken, and why
   private Connection connection;
@@ -48,7 +54,8 @@ public final class LibvirtHost implements AutoCloseable {
   }
 
   /**
-   * Connects.
+   * Connects. A process that has opened the embedded driver once can open no other URI of QEMU's:
+   * libvirt takes them all for its own.
    *
    * @param uri such as {@code qemu:///system} or {@code qemu:///embed?root=/short/path}
    * @throws LibvirtFault nobody answers there
@@ -225,6 +232,8 @@ public final class LibvirtHost implements AutoCloseable {
     }
     if (last != null) {
       try {
+        // An event that arrives after the end would find libvirt-java without its pointer.
+        last.removeLifecycleListener(lifecycle);
         last.close();
       } catch (LibvirtException e) {
         log.debug("closing {}", uri, e);
@@ -253,11 +262,7 @@ public final class LibvirtHost implements AutoCloseable {
         log.debug("{} has no keep-alive: {}", uri, notRemote.getMessage());
       }
       made.registerCloseListener((which, reason) -> broken(made, reason.toString()));
-      made.addLifecycleListener(
-          (domain, event) -> {
-            tell(domain, LifecycleEvent.changeOf(event));
-            return 0;
-          });
+      made.addLifecycleListener(lifecycle);
       made.addRebootListener(domain -> tell(domain, LifecycleEvent.Change.RESET));
       return made;
     } catch (LibvirtException e) {

@@ -62,7 +62,7 @@ public final class LibvirtStandbyMonitor implements StandbyMonitor, AutoCloseabl
   }
 
   @Override
-  public StandbyStatus status() throws IOException {
+  public StandbyStatus standbyStatus() throws IOException {
     String runState = qmp(QmpCommand.of("query-status")).path("status").asText();
     if (runState.equals(StandbyStatus.ARMED) && !resumedByUs && disturbance.isEmpty()) {
       // QEMU hides it, and the event may have been lost with a connection.

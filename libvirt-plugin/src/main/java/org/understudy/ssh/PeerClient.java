@@ -22,7 +22,7 @@ import org.understudy.ssh.PeerException.Reason;
 public final class PeerClient implements AutoCloseable {
   private static final AttributeKey<ShownKey> SHOWN = new AttributeKey<>();
 
-  private final SshClient client;
+  final SshClient client;
   private final HostIdentity identity;
   private final String ownName;
 

@@ -15,7 +15,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The shell launchers, in a folder laid out as {@code mvn package} lays it out. */
-@Timeout(60)
+@Timeout(120)
 class LauncherTest {
   @TempDir Path folder;
 

@@ -25,7 +25,7 @@ import org.understudy.ssh.PeerServer;
 import org.understudy.ssh.SshSettings;
 import org.understudy.ssh.TrustedPeers;
 
-@Timeout(60)
+@Timeout(120)
 @SuppressWarnings("try") // a server that is only there
 class UnderstudyTest {
   @TempDir Path folder;

@@ -34,6 +34,13 @@ class FailureDetectorTest {
   }
 
   @Test
+  void nothingIsFencedWhileTheGuardFindsOutWhyQemuEnded() {
+    assertEquals(Verdict.DEGRADED, judge(DOWN, GuestWord.ENDING, 100));
+    assertEquals(Verdict.FAILED, judge(DOWN, GuestWord.UNKNOWN, 100));
+    assertEquals(Verdict.FAILED, judge(DOWN, GuestWord.ENDING, 1501));
+  }
+
+  @Test
   void anOrderlyEndEndsProtectionEvenWhenEverythingIsSilentAfterwards() {
     assertEquals(Verdict.ENDED, judge(DOWN, GuestWord.ENDED_ON_PURPOSE, DOWN));
   }

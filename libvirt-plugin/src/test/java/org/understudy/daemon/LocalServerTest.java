@@ -29,7 +29,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.understudy.json.JsonLines;
 
-@Timeout(60)
+@Timeout(120)
 @SuppressWarnings("try") // a server that is only there
 class LocalServerTest {
   @TempDir Path folder;

@@ -15,7 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-@Timeout(60)
+@Timeout(120)
 class FenceTest {
   private static final UUID DOMAIN = UUID.fromString("11111111-2222-3333-4444-555555555555");
   private static final FenceTarget TARGET = new FenceTarget("my web; $(x)", DOMAIN, "host-a");

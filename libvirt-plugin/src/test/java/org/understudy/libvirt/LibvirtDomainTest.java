@@ -158,6 +158,45 @@ class LibvirtDomainTest {
     assertEquals("domain refusing is shut off (destroyed); start it first", off);
   }
 
+  @Test
+  void aKilledLibvirtdIsFoundAgainAndTheDomainHandleGoesOn() throws Exception {
+    bed.hosts.start(Host.A, LibvirtBed.proof("outlives"));
+    LibvirtDomain domain = bed.a.domain("outlives");
+    int qemu = domain.pid();
+    EventRecord events = new EventRecord("outlives");
+    bed.a.listen(events);
+    int libvirtd =
+        Integer.parseInt(Files.readString(bed.hosts.outside(Host.A, "libvirtd.pid")).strip());
+    assertTrue(ProcessHandle.of(libvirtd).orElseThrow().destroyForcibly());
+    events.awaitConnection(false);
+    LibvirtFault fault = assertThrows(LibvirtFault.class, domain::state);
+    assertTrue(fault.getMessage().contains("does not answer"), fault.getMessage());
+    bed.hosts.exec(Host.A, "libvirtd", "--daemon", "--listen").orThrow();
+    events.awaitConnection(true);
+    assertEquals(Run.RUNNING, domain.state().run());
+    assertEquals(qemu, domain.pid());
+    events.clear();
+    domain.destroy();
+    events.await(Change.DESTROYED);
+    bed.a.unlisten(events);
+  }
+
+  @Test
+  void theDoctorSaysWhatIsThereAndWhatIsNot() throws Exception {
+    HostDoctor.Diagnosis here = HostDoctor.examine(bed.hosts.uri(Host.A));
+    System.out.println(here);
+    assertTrue(here.facts().stream().anyMatch(fact -> fact.startsWith("libvirt ")));
+    assertTrue(
+        here.facts().stream()
+            .anyMatch(fact -> fact.startsWith("QEMU 7.") || fact.startsWith("QEMU 1")));
+    assertTrue(here.facts().contains("libvirt-qemu.so.0 can pass descriptors"));
+    HostDoctor.Diagnosis nobody = HostDoctor.examine("qemu:///system?socket=/nowhere/sock");
+    assertFalse(Finding.allows(nobody.findings()));
+    assertTrue(
+        nobody.findings().get(0).sentence().startsWith("connecting to libvirt at qemu:///system"),
+        nobody.findings()::toString);
+  }
+
   private static CompletableFuture<Void> saving(
       LibvirtGuestMonitor monitor, PassedDescriptor passed) {
     return CompletableFuture.runAsync(

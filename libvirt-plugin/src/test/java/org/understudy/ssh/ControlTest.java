@@ -24,7 +24,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.understudy.json.JsonLines;
 
-@Timeout(60)
+@Timeout(120)
 class ControlTest {
   private static final Duration DEADLINE = Duration.ofSeconds(10);
 

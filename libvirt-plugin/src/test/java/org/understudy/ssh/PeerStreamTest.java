@@ -19,11 +19,13 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.zip.CRC32C;
+import org.apache.sshd.common.session.Session;
+import org.apache.sshd.common.session.SessionListener;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-@Timeout(60)
+@Timeout(120)
 class PeerStreamTest {
   private static final int MIB = 1 << 20;
   private static final SshSettings REKEY_OFTEN = new SshSettings(Duration.ofSeconds(2), 4 * MIB);
@@ -45,10 +47,26 @@ class PeerStreamTest {
   void newKeysEveryFourMebibytesLoseNothingAndAreNoDeadLink() throws Exception {
     long seed = System.nanoTime();
     System.out.println("seed " + seed);
-    try (TwoHosts hosts = new TwoHosts(folder, REKEY_OFTEN, Map.of("echo", this::echo));
-        PeerConnection connection = hosts.connect()) {
-      assertEchoes(connection.openChannel("echo"), new SplittableRandom(seed), 60 * MIB);
-      assertTrue(connection.isOpen());
+    try (TwoHosts hosts = new TwoHosts(folder, REKEY_OFTEN, Map.of("echo", this::echo))) {
+      AtomicLong exchanges = new AtomicLong();
+      hosts.clientOfA.client.addSessionListener(
+          new SessionListener() {
+            @Override
+            public void sessionEvent(Session session, Event event) {
+              if (event == Event.KeyEstablished) {
+                exchanges.incrementAndGet();
+              }
+            }
+          });
+      try (PeerConnection connection = hosts.connect()) {
+        long start = System.nanoTime();
+        assertEchoes(connection.openChannel("echo"), new SplittableRandom(seed), 60 * MIB);
+        System.out.printf(
+            "60 MiB echoed with %d key exchanges: %d ms%n",
+            exchanges.get(), (System.nanoTime() - start) / 1_000_000);
+        assertTrue(connection.isOpen());
+        assertTrue(exchanges.get() >= 5, "key exchanges: " + exchanges.get());
+      }
     }
   }
 
@@ -185,7 +203,7 @@ class PeerStreamTest {
 
   @Test
   void throughputIsPrinted() throws Exception {
-    long total = 512L * MIB;
+    long total = 128L * MIB;
     ChannelService sink =
         (peer, channel) -> {
           drain(channel, total);

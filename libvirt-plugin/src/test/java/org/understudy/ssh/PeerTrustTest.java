@@ -3,6 +3,7 @@ package org.understudy.ssh;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.net.InetAddress;
@@ -23,7 +24,7 @@ import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 import org.understudy.ssh.PeerException.Reason;
 
-@Timeout(60)
+@Timeout(120)
 class PeerTrustTest {
   private static final ChannelService WHO =
       (peer, channel) -> channel.write(ByteBuffer.wrap(peer.getBytes(StandardCharsets.UTF_8)));
@@ -125,6 +126,18 @@ class PeerTrustTest {
     Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-------"));
     Files.writeString(file, "nothing");
     assertSentence(file.toString(), () -> HostIdentity.loadOrCreate(folder));
+  }
+
+  @Test
+  void opensshReadsTheIdentityAndSeesTheSameFingerprint() throws Exception {
+    assumeTrue(Files.isExecutable(Path.of("/usr/bin/ssh-keygen")), "no ssh-keygen here");
+    HostIdentity made = HostIdentity.loadOrCreate(folder);
+    Process keygen =
+        new ProcessBuilder(
+                "/usr/bin/ssh-keygen", "-lf", folder.resolve(HostIdentity.FILE).toString())
+            .start();
+    String shown = new String(keygen.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertTrue(shown.contains(made.publicKey().fingerprint()), shown);
   }
 
   @Test

@@ -34,7 +34,7 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
 
   private final GuestLayout layout;
   private final StandbyMonitor monitor;
-  private final QemuProcess process;
+  private final StandbyProcess process;
   private final StandbySettings settings;
   private final StreamLink link;
   private final PageSet placed;
@@ -51,7 +51,7 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
   private StandbyGuest(
       GuestLayout layout,
       StandbyMonitor monitor,
-      QemuProcess process,
+      StandbyProcess process,
       StandbySettings settings,
       StreamLink link,
       StandbyWatch watch) {
@@ -82,7 +82,7 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
       String machine,
       StandbyMonitor monitor,
       Path socket,
-      QemuProcess process,
+      StandbyProcess process,
       StandbySettings settings)
       throws IOException {
     StandbyStatus status = monitor.standbyStatus();

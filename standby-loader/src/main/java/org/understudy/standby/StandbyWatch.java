@@ -11,7 +11,7 @@ final class StandbyWatch extends Thread {
   private static final int SILENT_LOOKS = 5;
 
   private final StandbyMonitor monitor;
-  private final QemuProcess process;
+  private final StandbyProcess process;
   private final StreamLink link;
   private final StandbySettings settings;
   private final int lockedFilesAtFirst;
@@ -20,7 +20,7 @@ final class StandbyWatch extends Thread {
 
   /** Takes the process as it is now for the undisturbed standby. */
   StandbyWatch(
-      StandbyMonitor monitor, QemuProcess process, StreamLink link, StandbySettings settings)
+      StandbyMonitor monitor, StandbyProcess process, StreamLink link, StandbySettings settings)
       throws IOException {
     super("standby-watch");
     setDaemon(true);

@@ -18,8 +18,8 @@ import org.understudy.guest.GuestLayout;
 import org.understudy.guest.PageSet;
 import org.understudy.guest.Pages;
 import org.understudy.guest.RamBlock;
-import org.understudy.standby.QemuProcess;
 import org.understudy.standby.StandbyGuest;
+import org.understudy.standby.StandbyProcess;
 import org.understudy.standby.StandbySettings;
 import org.understudy.standby.StandbyState;
 import org.understudy.testbed.GuestImages;
@@ -178,7 +178,7 @@ class DisturbedStandbyTest {
                   Q35,
                   new QmpStandby(qemu.qmp()),
                   qemu.folder().resolve("in"),
-                  QemuProcess.of(qemu.pid()),
+                  StandbyProcess.of(qemu.pid()),
                   QUICK));
       assertTrue(qemu.process().waitFor(10, java.util.concurrent.TimeUnit.SECONDS));
       assertTrue(qemu.output().contains("Unknown ramblock"), qemu.output());

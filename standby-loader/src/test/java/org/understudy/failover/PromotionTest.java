@@ -4,13 +4,19 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Map;
 import java.util.SplittableRandom;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.understudy.guest.PageSet;
+import org.understudy.standby.PagemapPresence;
 import org.understudy.standby.StandbyState;
 import org.understudy.testbed.GuestImages;
 import org.understudy.testbed.QemuGuest;
@@ -41,6 +47,7 @@ class PromotionTest {
   enum Machine {
     Q35_512(Q35),
     PC_512("pc-i440fx-7.2"),
+    Q35_512_QEMU_10(Q35),
     Q35_UEFI(Q35),
     Q35_5G(Q35);
 
@@ -59,6 +66,11 @@ class PromotionTest {
               .network()
               .balloon()
               .directDisk(16);
+      if (this == Q35_512_QEMU_10) {
+        GuestImages.Found<GuestImages.Qemu> newer = GuestImages.qemu10();
+        Assumptions.assumeTrue(newer.present(), newer.reason());
+        builder.qemu(newer.value());
+      }
       return this == Q35_UEFI ? builder.uefi() : builder;
     }
   }
@@ -122,7 +134,7 @@ class PromotionTest {
       StoppedGuest image = new StoppedGuest(primary);
       try (StandbyPair pair = new StandbyPair(primary, image, Q35, true)) {
         int pages = image.layout().pages();
-        java.nio.ByteBuffer garbage = java.nio.ByteBuffer.allocateDirect(4096);
+        ByteBuffer garbage = ByteBuffer.allocateDirect(4096);
         for (int round = 0; round < 20; round++) {
           pair.place(image.choose(0.2, random));
           for (int i = 0; i < 200; i++) { // older content: not in the image's Fast any more
@@ -148,21 +160,19 @@ class PromotionTest {
   }
 
   @ParameterizedTest
-  @org.junit.jupiter.params.provider.ValueSource(booleans = {true, false})
+  @ValueSource(booleans = {true, false})
   void aDumpAndAScreenshotOfTheArmedStandbyLeaveNoZeros(boolean probed) throws Exception {
     try (QemuGuest primary = guest(256).vga().start().awaitReady()) {
       StoppedGuest image = new StoppedGuest(primary);
       try (StandbyPair pair = new StandbyPair(primary, image, Q35, probed)) {
         pair.place(image.choose(0.3, random));
-        java.nio.file.Path dump = pair.qemu.folder().resolve("dump");
+        Path dump = pair.qemu.folder().resolve("dump");
         pair.qemu
             .qmp()
-            .execute(
-                "pmemsave",
-                java.util.Map.of("val", 0, "size", 200 << 20, "filename", dump.toString()));
-        pair.qemu.qmp().execute("screendump", java.util.Map.of("filename", dump.toString()));
+            .execute("pmemsave", Map.of("val", 0, "size", 200 << 20, "filename", dump.toString()));
+        pair.qemu.qmp().execute("screendump", Map.of("filename", dump.toString()));
         PageSet present = new PageSet(image.layout().pages());
-        new org.understudy.standby.PagemapPresence(pair.mapping).present(0, present);
+        new PagemapPresence(pair.mapping).present(0, present);
         present.removeAll(image.fastPages());
         assertTrue(present.count() > 1000, "the dump brought " + present + " into being");
         PromotionReport report = Promotion.promote(pair.standby, image, new int[0], PAUSED);

@@ -12,7 +12,7 @@ import org.understudy.testbed.Qmp;
 import org.understudy.testbed.QmpException;
 
 /** The loader's monitor port, and what a survey of RAM needs, over a QMP socket. */
-final class QmpStandby implements StandbyMonitor, GuestMonitor {
+final class QmpStandby implements StandbyMonitor {
   private final Qmp qmp;
   private volatile String disturbance = "";
 
@@ -53,29 +53,34 @@ final class QmpStandby implements StandbyMonitor, GuestMonitor {
     command("cont", Map.of());
   }
 
-  @Override
-  public String humanCommand(String line) throws IOException {
-    return qmp.hmp(line);
-  }
+  /** The same connection for a survey of RAM and for saving the devices. */
+  GuestMonitor survey() {
+    return new GuestMonitor() {
+      @Override
+      public String humanCommand(String line) throws IOException {
+        return qmp.hmp(line);
+      }
 
-  @Override
-  public PassedDescriptor addDescriptor(int fd) {
-    throw new UnsupportedOperationException("no descriptors over this connection");
-  }
+      @Override
+      public PassedDescriptor addDescriptor(int fd) {
+        throw new UnsupportedOperationException("no descriptors over this connection");
+      }
 
-  @Override
-  public void removeDescriptor(PassedDescriptor descriptor) {
-    throw new UnsupportedOperationException("no descriptors over this connection");
-  }
+      @Override
+      public void removeDescriptor(PassedDescriptor descriptor) {
+        throw new UnsupportedOperationException("no descriptors over this connection");
+      }
 
-  @Override
-  public void saveDevicesState(String path) throws IOException {
-    command("xen-save-devices-state", Map.of("filename", path, "live", false));
-  }
+      @Override
+      public void saveDevicesState(String path) throws IOException {
+        command("xen-save-devices-state", Map.of("filename", path, "live", false));
+      }
 
-  @Override
-  public String status() throws IOException {
-    return standbyStatus().runState();
+      @Override
+      public String status() throws IOException {
+        return qmp.runState();
+      }
+    };
   }
 
   private JsonNode command(String name, Map<String, ?> arguments) throws IOException {

@@ -6,8 +6,8 @@ import org.understudy.capture.RamMap;
 import org.understudy.guest.GuestMapping;
 import org.understudy.guest.PageSet;
 import org.understudy.guest.Pages;
-import org.understudy.standby.QemuProcess;
 import org.understudy.standby.StandbyGuest;
+import org.understudy.standby.StandbyProcess;
 import org.understudy.standby.StandbySettings;
 import org.understudy.testbed.QemuGuest;
 
@@ -37,7 +37,7 @@ final class StandbyPair implements AutoCloseable {
     qemu = primary.startStandby();
     try {
       monitor = new QmpStandby(qemu.qmp());
-      GuestMapping own = RamMap.survey(monitor, qemu.pid());
+      GuestMapping own = RamMap.survey(monitor.survey(), qemu.pid());
       mapping = new GuestMapping(qemu.pid(), image.layout(), inOrder(own));
       standby =
           StandbyGuest.arm(
@@ -45,7 +45,7 @@ final class StandbyPair implements AutoCloseable {
               machine,
               monitor,
               qemu.folder().resolve("incoming"),
-              probe ? QemuProcess.of(mapping) : QemuProcess.of(qemu.pid()),
+              probe ? StandbyProcess.of(own, image.layout()) : StandbyProcess.of(qemu.pid()),
               settings);
     } catch (IOException | RuntimeException failure) {
       qemu.close();

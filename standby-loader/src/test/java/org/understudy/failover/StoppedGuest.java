@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.SplittableRandom;
+import org.understudy.capture.GuestMonitor;
 import org.understudy.capture.RamMap;
 import org.understudy.guest.GuestLayout;
 import org.understudy.guest.GuestMapping;
@@ -33,7 +34,7 @@ final class StoppedGuest implements CommittedImage {
 
   /** Stops {@code guest} and saves its devices; it stays stopped. */
   StoppedGuest(QemuGuest guest) throws IOException {
-    QmpStandby monitor = new QmpStandby(guest.qmp());
+    GuestMonitor monitor = new QmpStandby(guest.qmp()).survey();
     guest.qmp().execute("stop");
     mapping = RamMap.survey(monitor, guest.pid());
     registers = guest.qmp().hmp("info registers -a");

@@ -16,7 +16,7 @@ public final class MediumFile implements PageStore {
   private final PageFile file;
   private final FreeSpace slots = new FreeSpace();
   private final long sizeAtOpen;
-  private int limitSlots;
+  private volatile int limitSlots; // set by any thread
 
   /** Opens or creates the file; nothing is in use until it is claimed. */
   public MediumFile(Path path) throws IOException {

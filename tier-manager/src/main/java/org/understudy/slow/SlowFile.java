@@ -35,7 +35,7 @@ public final class SlowFile implements PageStore {
   // Readers are several long-lived threads, each with a buffer of its own.
   private final ThreadLocal<ByteBuffer> readBuffer =
       ThreadLocal.withInitial(() -> ByteBuffer.allocateDirect(Pages.SIZE));
-  private int limitUnits = Integer.MAX_VALUE;
+  private volatile int limitUnits = Integer.MAX_VALUE; // set by any thread
 
   /** Opens or creates the file; nothing is in use until it is claimed. */
   public SlowFile(Path path) throws IOException {

@@ -16,7 +16,6 @@ import org.understudy.guest.PageSet;
 final class CommitLoop implements Runnable {
   private static final Logger LOG = LoggerFactory.getLogger(CommitLoop.class);
   private static final int APPLY_STEP = 128; // index entries
-  private static final int FOLD_STEP = 16; // pages
   private static final int FREE_STEP = 8192; // locations
   private static final int MANY_FREED = 1 << 16;
   private static final long RETRY_NS = TimeUnit.MILLISECONDS.toNanos(200);
@@ -34,6 +33,11 @@ final class CommitLoop implements Runnable {
   private final Tiers tiers;
   private final IndexJournal journal;
 
+  private final Relocation relocation;
+  private RedoRecord folding; // whose pages are in the relocation
+  private int foldedBefore;
+  private int foldedDataBefore;
+
   // Guarded by the lock of tiers.
   boolean frozen;
   boolean closing;
@@ -42,12 +46,14 @@ final class CommitLoop implements Runnable {
   String failure; // why folding has ended for good
   private long retryAtNs;
   private boolean movesTurn; // moves come before the next fold
+  private int saves;
   private boolean idle;
 
   CommitLoop(Tiers tiers, IndexJournal journal, PlacementPolicy policy) {
     this.tiers = tiers;
     this.journal = journal;
     placement = new Placement(tiers, policy);
+    relocation = new Relocation(tiers);
   }
 
   /** Whether nothing is left to do, or nothing can be done. */
@@ -65,6 +71,10 @@ final class CommitLoop implements Runnable {
           save();
         } else if (work == Work.PLAN) {
           placement.plan(movesAllowed());
+        } else if (work == Work.FOLD) {
+          fold();
+        } else if (work == Work.MOVE) {
+          move();
         }
       }
     } catch (RuntimeException | Error e) {
@@ -95,17 +105,16 @@ final class CommitLoop implements Runnable {
       if (closing) {
         return null;
       }
-      try {
-        if (work == Work.APPLY) {
-          apply();
-        } else if (work == Work.FOLD) {
-          tiers.fold(FOLD_STEP);
-          trouble = null;
-        } else if (work == Work.MOVE) {
-          placement.step(FOLD_STEP);
-        }
-      } catch (IOException e) {
-        stuck(e);
+      if (work == Work.APPLY) {
+        apply();
+      } else if (work == Work.FOLD) {
+        folding = tiers.oldestUnfolded();
+        foldedBefore = folding.folded;
+        foldedDataBefore = folding.foldedData;
+        relocation.to(Relocation.Target.STORE);
+        tiers.chooseUnfolded(folding, relocation);
+      } else if (work == Work.MOVE) {
+        placement.choose(relocation);
       }
       return work;
     } finally {
@@ -121,8 +130,8 @@ final class CommitLoop implements Runnable {
     if (mayStore && (!tiers.foldedHead().isEmpty() || tiers.freedCount() > MANY_FREED)) {
       return Work.SAVE;
     }
-    boolean folding = mayStore && tiers.hasUnfolded();
-    if (movesTurn || !folding) {
+    boolean mayFold = mayStore && tiers.oldestUnfolded() != null;
+    if (movesTurn || !mayFold) {
       if (planDue) {
         planDue = false;
         return Work.PLAN;
@@ -132,7 +141,7 @@ final class CommitLoop implements Runnable {
       }
       movesTurn = false;
     }
-    if (folding) {
+    if (mayFold) {
       return Work.FOLD;
     }
     if (mayStore && (tiers.freedCount() > 0 || placement.wantsSave())) {
@@ -151,6 +160,61 @@ final class CommitLoop implements Runnable {
       return tiers.backlog.size() > 1 ? Math.max(1, moves / 8) : moves;
     } finally {
       tiers.lock.unlock();
+    }
+  }
+
+  /** Carries the chosen pages of a record to a store. */
+  private void fold() {
+    IOException failure = carry();
+    tiers.lock.lock();
+    try {
+      if (!frozen) {
+        relocation.put();
+      } else {
+        relocation.drop();
+      }
+      if (frozen || failure != null) {
+        folding.folded = foldedBefore;
+        folding.foldedData = foldedDataBefore;
+      }
+      if (failure != null) {
+        stuck(failure);
+      } else {
+        trouble = null;
+      }
+    } finally {
+      tiers.lock.unlock();
+    }
+  }
+
+  /** Carries the pages chosen by the placement. */
+  private void move() {
+    if (relocation.chosen() == 0) {
+      return;
+    }
+    IOException failure = carry();
+    tiers.lock.lock();
+    try {
+      if (!frozen) {
+        placement.put(relocation);
+      } else {
+        relocation.drop();
+      }
+      if (failure != null) {
+        placement.cancel();
+        stuck(failure);
+      }
+    } finally {
+      tiers.lock.unlock();
+    }
+  }
+
+  private IOException carry() {
+    try {
+      relocation.carry();
+      return null;
+    } catch (IOException e) {
+      return e;
     }
   }
 
@@ -255,7 +319,8 @@ final class CommitLoop implements Runnable {
     try {
       folded.forEach(tiers::drop);
       placement.saved();
-      movesTurn = true;
+      // While commits wait for room, moves get one turn in four.
+      movesTurn = tiers.backlog.size() <= 1 || ++saves % 4 == 0;
       trouble = null;
     } finally {
       tiers.lock.unlock();

@@ -1,6 +1,5 @@
 package org.understudy.tier;
 
-import java.io.IOException;
 import org.understudy.guest.PageSet;
 
 /**
@@ -123,32 +122,35 @@ final class Placement {
     to(Phase.DONE);
   }
 
-  /**
-   * Makes up to {@code moves} moves, under the lock.
-   *
-   * @throws IOException when a store is full or fails; the plan is over then
-   */
-  void step(int moves) throws IOException {
-    int bound = Math.min(moves, left);
-    if (bound <= 0) {
-      if (phase == Phase.FAST) {
-        tiers.fast.flush();
-      }
+  /** Chooses the next pages to move, maybe none, under the lock. */
+  void choose(Relocation into) {
+    into.to(Relocation.Target.FAST);
+    if (left <= 0) {
+      tiers.fast.flush();
       to(Phase.DONE);
       return;
     }
-    try {
-      switch (phase) {
-        case FAST -> stepFast(bound);
-        case COUNT -> stepCount();
-        case MAKE_ROOM -> stepMakeRoom(bound);
-        case FILL -> stepFill(bound);
-        case SAVE, DONE -> {}
-      }
-    } catch (IOException e) {
-      to(Phase.DONE);
-      throw e;
+    switch (phase) {
+      case FAST -> chooseForFast(into);
+      case COUNT -> stepCount();
+      case MAKE_ROOM -> chooseForSlow(into);
+      case FILL -> chooseForMedium(into);
+      case SAVE, DONE -> {}
     }
+  }
+
+  /** Puts the chosen pages where they belong, under the lock. */
+  void put(Relocation moved) {
+    boolean toFast = moved.target() == Relocation.Target.FAST;
+    int count = toFast ? placeInFast(moved) : moved.put();
+    switch (moved.target()) {
+      case FAST -> staged += count;
+      case MEDIUM -> toMedium += count;
+      case SLOW -> toSlow += count;
+      case STORE -> throw new IllegalArgumentException("placement does not fold");
+    }
+    // Only what was moved counts: a plan without moves has reached its goal.
+    left -= count;
   }
 
   private void to(Phase next) {
@@ -161,28 +163,36 @@ final class Placement {
     sparingFast = true;
   }
 
-  private void stepFast(int bound) throws IOException {
+  private void chooseForFast(Relocation into) {
     PageIndex index = tiers.index;
     int end = Math.min(fastEnd, rank + SCAN);
-    int limit = tiers.fastLimit();
-    for (; bound > 0 && rank < end && tiers.fast.isAttached(); rank++) {
+    for (; !into.isFull() && into.chosen() < left && rank < end; rank++) {
       int page = order[rank];
-      if (index.fast.contains(page) || !index.nonZero.contains(page)) {
-        continue;
+      if (!index.fast.contains(page) && index.nonZero.contains(page)) {
+        into.choose(page);
       }
-      if (index.fastCount() >= limit && !takeOneOut()) {
-        rank = fastEnd;
-        break;
-      }
-      tiers.stage(page);
-      staged++;
-      bound--;
-      left--;
     }
-    if (rank >= fastEnd || !tiers.fast.isAttached()) {
+    if (into.chosen() == 0 && (rank >= fastEnd || !tiers.fast.isAttached())) {
       tiers.fast.flush();
       to(Phase.COUNT);
     }
+  }
+
+  private int placeInFast(Relocation moved) {
+    int limit = tiers.fastLimit();
+    int placed = 0;
+    for (int i = 0; i < moved.carried() && tiers.fast.isAttached(); i++) {
+      if (!moved.isCurrent(i) || tiers.index.fast.contains(moved.page(i))) {
+        continue;
+      }
+      if (tiers.index.fastCount() >= limit && !takeOneOut()) {
+        rank = fastEnd; // every page in Fast is one to keep
+        break;
+      }
+      tiers.fast.place(moved.page(i), moved.content(i));
+      placed++;
+    }
+    return placed;
   }
 
   private boolean takeOneOut() {
@@ -223,20 +233,18 @@ final class Placement {
     return limit - limit / 16 - (tiers.medium.usedBytes() >> org.understudy.guest.Pages.SHIFT);
   }
 
-  private void stepMakeRoom(int bound) throws IOException {
+  private void chooseForSlow(Relocation into) {
+    into.to(Relocation.Target.SLOW);
     int end = Math.min(tiers.index.pages, victim + SCAN);
-    for (; bound > 0 && surplus > 0 && victim < end; victim++) {
+    for (; !into.isFull() && into.chosen() < Math.min(surplus, left) && victim < end; victim++) {
       if (kind(victim) == Location.MEDIUM
           && !keepMedium.contains(victim)
           && !(sparingFast && tiers.index.fast.contains(victim))) {
-        tiers.demote(victim);
-        toSlow++;
-        surplus--;
-        bound--;
-        left--;
+        into.choose(victim);
       }
     }
-    if (surplus == 0 || (victim >= tiers.index.pages && !sparingFast)) {
+    surplus -= into.chosen();
+    if (surplus <= 0 || (victim >= tiers.index.pages && !sparingFast)) {
       to(Phase.SAVE);
     } else if (victim >= tiers.index.pages) {
       sparingFast = false;
@@ -244,21 +252,16 @@ final class Placement {
     }
   }
 
-  private void stepFill(int bound) throws IOException {
+  private void chooseForMedium(Relocation into) {
+    into.to(Relocation.Target.MEDIUM);
     int end = Math.min(mediumEnd, rank + SCAN);
-    for (; bound > 0 && rank < end; rank++) {
-      if (kind(order[rank]) != Location.SLOW) {
-        continue;
+    long most = Math.min(left, room());
+    for (; !into.isFull() && into.chosen() < most && rank < end; rank++) {
+      if (kind(order[rank]) == Location.SLOW) {
+        into.choose(order[rank]);
       }
-      if (room() <= 0 || !tiers.promote(order[rank])) {
-        rank = mediumEnd;
-        break;
-      }
-      toMedium++;
-      bound--;
-      left--;
     }
-    if (rank >= mediumEnd) {
+    if (rank >= mediumEnd || into.chosen() >= most) {
       to(Phase.DONE);
     }
   }

@@ -14,8 +14,10 @@ import org.understudy.guest.Pages;
 
 /**
  * Index, stores and redo records of one guest, and the small steps that move pages between them.
- * Everything here is guarded by {@link #lock}; a step holds it for well under a millisecond, so
- * that whoever freezes the image gets it at once. The lock is fair for the same reason.
+ * Everything here is guarded by {@link #lock}, but for what the stores know of their files: that
+ * belongs to the commit thread. A step holds the lock for well under a millisecond and waits for no
+ * store meanwhile, so that whoever freezes the image gets it at once; it is fair for the same
+ * reason.
  */
 final class Tiers implements Closeable {
   final ReentrantLock lock = new ReentrantLock(true);
@@ -119,82 +121,31 @@ final class Tiers implements Closeable {
     }
   }
 
-  boolean hasUnfolded() {
+  /** The oldest record with pages that no store holds yet, or null. */
+  RedoRecord oldestUnfolded() {
     for (RedoRecord record : backlog) {
       if (record.epoch <= epoch && record.live > 0) {
-        return true;
+        return record;
       }
     }
-    return false;
+    return null;
   }
 
-  /**
-   * Copies up to {@code count} pages of the oldest record that still has any to a store.
-   *
-   * @throws IOException when a store is full or fails; the page stays where it was
-   */
-  void fold(int count) throws IOException {
-    for (RedoRecord record : backlog) {
-      if (record.epoch > epoch || record.live == 0) {
-        continue;
-      }
-      for (int left = count; left > 0 && record.live > 0; ) {
-        int entry = record.entryPage[record.folded];
-        if (entry >= 0) {
-          if (index.location[entry] == Location.inRedo(record.id, record.foldedData)) {
-            store(entry, content(entry));
-            left--;
-          }
-          record.foldedData++;
-        }
-        record.folded++;
-      }
-      return;
-    }
-  }
-
-  private void store(int number, ByteBuffer content) throws IOException {
-    long place = PageStore.NO_ROOM;
-    try {
-      place = medium.write(content);
-    } catch (IOException e) {
-      if (!StandbyImage.isNoSpace(e)) {
-        throw e;
+  /** Chooses the next pages of a record that are to be folded. */
+  void chooseUnfolded(RedoRecord record, Relocation into) {
+    while (record.folded < record.entries && !into.isFull()) {
+      int entry = record.entryPage[record.folded++];
+      if (entry >= 0 && index.location[entry] == Location.inRedo(record.id, record.foldedData++)) {
+        into.choose(entry);
       }
     }
-    if (place != PageStore.NO_ROOM) {
-      point(number, Location.of(Location.MEDIUM, place), index.check[number]);
-      return;
-    }
-    storeSlow(number, content);
   }
 
-  private void storeSlow(int number, ByteBuffer content) throws IOException {
-    long place = slow.write(content);
-    if (place == PageStore.NO_ROOM) {
-      throw new IOException("no room within Slow's limit, " + slow.usedBytes() + " bytes in use");
-    }
-    point(number, Location.of(Location.SLOW, place), index.check[number]);
-  }
-
-  /** Moves a page from Medium to Slow. */
-  void demote(int number) throws IOException {
-    storeSlow(number, content(number));
-  }
-
-  /** Moves a page from Slow to Medium; false when there is no room. */
-  boolean promote(int number) throws IOException {
-    long place = medium.write(content(number));
-    if (place == PageStore.NO_ROOM) {
-      return false;
-    }
-    point(number, Location.of(Location.MEDIUM, place), index.check[number]);
-    return true;
-  }
-
-  /** Places a non-zero page in Fast. */
-  void stage(int number) throws IOException {
-    fast.place(number, content(number));
+  /** The record that a location lies in, or null when it lies in a store. */
+  RedoRecord recordOf(long location) {
+    return Location.kind(location) == Location.REDO
+        ? records.get(Location.redoRecord(location))
+        : null;
   }
 
   /** Content of a non-zero page, checked, in a buffer that the next call reuses. */
@@ -207,24 +158,29 @@ final class Tiers implements Closeable {
   /** Reads a page to the position of {@code into}, which moves; checks the content. */
   void read(int number, ByteBuffer into, CRC32C sum) throws IOException {
     long location = index.location[number];
+    read(number, location, index.check[number], recordOf(location), into, sum);
+  }
+
+  /** Reads a page from a location in a store or in {@code record}; needs no lock. */
+  void read(int number, long location, int check, RedoRecord record, ByteBuffer into, CRC32C sum)
+      throws IOException {
     int start = into.position();
     long place = Location.place(location);
     switch (Location.kind(location)) {
       case Location.MEDIUM -> medium.read(place, into);
       case Location.SLOW -> slow.read(place, into);
-      case Location.REDO ->
-          records.get(Location.redoRecord(location)).read(Location.redoPage(location), into);
+      case Location.REDO -> record.read(Location.redoPage(location), into);
       default -> throw new IllegalStateException("page " + number + " is zero");
     }
     int limit = into.limit();
     sum.reset();
     sum.update(into.limit(start + Pages.SIZE).position(start));
     into.limit(limit);
-    if ((int) sum.getValue() != index.check[number]) {
+    if ((int) sum.getValue() != check) {
       throw new IOException(
           String.format(
               "page %d in %s at place %d has CRC32C %08x, expected %08x",
-              number, kindName(location), place, (int) sum.getValue(), index.check[number]));
+              number, kindName(location), place, (int) sum.getValue(), check));
     }
   }
 
@@ -232,7 +188,7 @@ final class Tiers implements Closeable {
     return new String[] {"no store", "Medium", "Slow", "a redo record"}[Location.kind(location)];
   }
 
-  private void point(int number, long to, int check) {
+  void point(int number, long to, int check) {
     long from = index.set(number, to, check);
     index.unsaved.add(number);
     if (from == Location.IN_LATER_REDO) {

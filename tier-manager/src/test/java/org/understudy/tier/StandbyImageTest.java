@@ -41,7 +41,8 @@ class StandbyImageTest {
     System.out.println("StandbyImageTest.isAlwaysTheLastCommittedEpoch seed " + seed);
     SplittableRandom random = new SplittableRandom(seed);
     int reopened = 0;
-    for (int round = 0; round < 25; round++) {
+    int rounds = Integer.getInteger("understudy.rounds", 12);
+    for (int round = 0; round < rounds; round++) {
       Path home = directory.resolve("round" + round);
       Guest guest = new Guest(16 + random.nextInt(600));
       int pages = guest.ram.length;
@@ -185,6 +186,26 @@ class StandbyImageTest {
       CommittedImage fewer = image.freeze();
       guest.assertFast(fewer, fast);
       assertEquals(100, fast.present.cardinality());
+    }
+  }
+
+  /** With one move a plan, a page that may not enter a full Fast must not keep the thread busy. */
+  @Test
+  void aFullFastComesToRestWhateverTheBoundOfMoves() throws Exception {
+    for (int moves : new int[] {1, 2, 16, 17}) {
+      Guest guest = new Guest(200);
+      SplittableRandom random = new SplittableRandom(10);
+      TierSettings settings =
+          new TierSettings(TierBudget.ofPercent(73), TierBudget.ofPercent(10), 4, moves);
+      try (StandbyImage image = guest.create(directory.resolve("moves" + moves), settings)) {
+        image.attach(new RecordingGuest(200));
+        for (int epoch = 1; epoch <= 12; epoch++) {
+          guest.write(epoch, 100, random, image);
+          image.commit();
+          assertTrue(image.settle(LONG), image.counts()::toString);
+        }
+        assertTrue(image.counts().fastPages() > 0);
+      }
     }
   }
 

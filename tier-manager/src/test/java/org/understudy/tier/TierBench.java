@@ -95,19 +95,24 @@ final class TierBench {
     settled(image);
     long stalls = image.counts().moves().stalls();
     long start = System.nanoTime();
+    Duration cpu = ProcessHandle.current().info().totalCpuDuration().orElseThrow();
     int epochs = 0;
     while (ms(start) < 8_000) {
       epoch(image, 0, pages, true);
       epochs++;
     }
     double seconds = ms(start) / 1000;
+    settled(image);
+    cpu = ProcessHandle.current().info().totalCpuDuration().orElseThrow().minus(cpu);
     System.out.printf(
-        "%d scattered pages, back to back: %.1f epochs/s, %.0f MB/s, %d of %d commits waited%n",
+        "%d scattered pages, back to back: %.1f epochs/s, %.0f MB/s, %d of %d commits waited;"
+            + " processor time %.1f us a page, moves and making the pages up included%n",
         pages,
         epochs / seconds,
         epochs * (pages * 4.096e-3) / seconds,
         image.counts().moves().stalls() - stalls,
-        epochs);
+        epochs,
+        cpu.toNanos() / 1e3 / epochs / pages);
   }
 
   private void freezes(StandbyImage image) throws Exception {

@@ -6,30 +6,42 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import org.understudy.guest.GuestLayout;
 import org.understudy.guest.GuestMapping;
 
 /** The standby's QEMU as the kernel shows it in /proc, whatever its monitors say. */
-public final class QemuProcess {
+public final class StandbyProcess {
   private final int pid;
   private final PresenceProbe presence;
 
-  private QemuProcess(int pid, PresenceProbe presence) {
+  private StandbyProcess(int pid, PresenceProbe presence) {
     this.pid = pid;
     this.presence = presence;
   }
 
   /** A process whose RAM blocks' addresses are not known. */
-  public static QemuProcess of(int pid) {
-    return new QemuProcess(pid, null);
+  public static StandbyProcess of(int pid) {
+    return new StandbyProcess(pid, null);
   }
 
   /**
    * A process with the addresses of its RAM blocks.
    *
-   * @param mapping of the standby's own process, its blocks in the order of the guest's layout
+   * @param own a survey of the standby's own process, made before it was armed
+   * @param layout the guest's, whose blocks may have other used lengths and another order; where
+   *     one is missing in the survey the addresses count as not known
    */
-  public static QemuProcess of(GuestMapping mapping) {
-    return new QemuProcess(mapping.pid(), new PagemapPresence(mapping));
+  public static StandbyProcess of(GuestMapping own, GuestLayout layout) {
+    long[] addresses = new long[layout.blocks().size()];
+    for (int i = 0; i < addresses.length; i++) {
+      int block = own.layout().blockNamed(layout.blocks().get(i).name());
+      if (block < 0) {
+        return of(own.pid());
+      }
+      addresses[i] = own.hostAddress()[block];
+    }
+    return new StandbyProcess(
+        own.pid(), new PagemapPresence(new GuestMapping(own.pid(), layout, addresses)));
   }
 
   /** The look at its memory, or null where the addresses are not known. */
