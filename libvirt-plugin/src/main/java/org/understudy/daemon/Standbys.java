@@ -24,11 +24,13 @@ final class Standbys {
 
   private final ThisHost host;
   private final GuardListener guards;
+  private final Protections protections;
   private final Map<UUID, Standby> running = new ConcurrentHashMap<>();
 
-  Standbys(ThisHost host, GuardListener guards) {
+  Standbys(ThisHost host, GuardListener guards, Protections protections) {
     this.host = host;
     this.guards = guards;
+    this.protections = protections;
   }
 
   /** A peer asks that its guest be followed; may be asked again after a break. */
@@ -56,7 +58,8 @@ final class Standbys {
       running.remove(uuid);
     }
     checkRoom(order);
-    Standby standby = begin(order);
+    // First of all durable: from here on no thread of this daemon, nor a later daemon, takes the
+    // standby's QEMU for a guest of this host's own.
     host.ownership()
         .write(
             new Ownership(
@@ -67,7 +70,12 @@ final class Standbys {
                 Ownership.Role.STANDBY,
                 peer,
                 order.settings(),
-                standby.committedEpoch()));
+                0));
+    protections.lose(uuid, peer);
+    if (known != null && known.generation() < order.generation()) {
+      Standby.delete(host.config().tiersDir().resolve(uuid.toString())); // of an earlier life
+    }
+    Standby standby = begin(order);
     running.put(uuid, standby);
     // For a daemon after this one: with it the last committed epoch can be resumed although the
     // primary is gone.
