@@ -13,7 +13,7 @@ interval_ms=${SOAK_INTERVAL_MS:-300}
 cache=$here/../.cache
 table=$cache/soak.tsv
 
-all_kinds="host qemu daemon standby-daemon standby-qemu link"
+all_kinds="host qemu daemon standby-daemon standby-qemu link qemu-and-standby-daemon promoting-daemon promoting-qemu"
 kills= seed=$((RANDOM * 32768 + RANDOM)) kinds=$all_kinds
 while [ $# -gt 0 ]; do
   case $1 in
@@ -77,20 +77,23 @@ runs_only_on() {
   return 1
 }
 
-committed() { field "$1" epoch; } # on the primary
-is_protected() { is "$p" state PROTECTED && is "$s" state FOLLOWING; }
-committed_beyond() { [ "$(field "$s" committed || echo 0)" -gt "$1" ] 2>/dev/null; }
+# The last state that a daemon told, from its log: asking it takes a Java process each time.
+last_state() { sed -n "s/.* EventLog: $domain: \([A-Z_]*\)\(:.*\)\?$/\1/p; s/.* EventLog: $domain: standby of host . is armed.*/FOLLOWING/p" "$work/$1.log" | tail -n 1; }
+is_protected() { [ "$(last_state "$p")" = PROTECTED ] && [ "$(last_state "$s")" = FOLLOWING ]; }
+committed() { field "$s" committed; }
+committed_beyond() { [ "$(committed || echo 0)" -gt "$1" ] 2>/dev/null; }
 protected_again() { # a new epoch, and everything as it should be
   try 60 "protection by $s" is_protected || return 1
-  local epoch
-  epoch=$(field "$s" committed)
-  try 30 "an epoch beyond $epoch on $s" committed_beyond "$epoch" && is_protected
+  local before
+  before=$(committed)
+  try 60 "an epoch beyond $before on $s" committed_beyond "$before" && is_protected
 }
 protect() { # the guest runs on $p
   local tries
   for tries in 1 2 3; do
     why="understudy protect on $p"
     us "$p" protect $domain --standby "$s" --fast 25% --interval "${interval_ms}ms" >"$work/protect.out" 2>&1 && return 0
+    ! grep -q 'is protected already' "$work/protect.out" || return 0
     say "soak: protect, try $tries: $(tail -n 1 "$work/protect.out")"
     sleep 1
   done
@@ -107,6 +110,7 @@ new_bed() {
 
 # --- what the kills lead to
 
+promoted() { awk '/PROMOTING: /{whole=0} /RUNNING: epoch|QEMU is complete/{whole=1} END{exit !whole}' "$work/$s.log"; }
 taken_over() { # the other host goes on by itself
   try 40 "the guest's heartbeat on $s" heartbeat_since "$s" "$s_bytes" || return 1
   heartbeat_ms=$(($(now_ms) - killed_ms))
@@ -114,8 +118,8 @@ taken_over() { # the other host goes on by itself
   qemu_pid "$s" >"$work/$s.qemu"
   runs_only_on "$s" || return 1
   proves "$s" "$s_bytes" || return 1
-  try 20 "the end of the promotion on $s" is "$s" state RUNNING || return 1
-  epoch=$(field "$s" epoch)
+  try 20 "the end of the promotion on $s" promoted || return 1
+  epoch=$(sed -n 's/.*PROMOTING: epoch //p' "$work/$s.log" | tail -n 1)
   runs_only_on "$s" || return 1
   alive "$p_daemon" || (daemon_up "$p") || { why="the daemon on $p"; return 1; }
   p=$s s=$(other "$p")
@@ -129,7 +133,7 @@ goes_on() { # nothing happens to the guest, and it is protected again
   alive "$p_qemu" || { why="QEMU $p_qemu on $p ended"; return 1; }
   proves "$p" "$bytes" && runs_only_on "$p" || return 1
   count_after=$(last_count "$p")
-  epoch=$(committed "$p")
+  epoch=$(committed)
 }
 
 # --- the kills
@@ -166,12 +170,51 @@ judged() { # after the cable is mended: failed over, or not
 }
 kill_link() {
   local s_epoch
-  s_epoch=$(field "$s" committed)
+  s_epoch=$(committed)
   "$here/two-hosts.sh" link "$work" down
   nap_ms $((1000 + drawn))
   "$here/two-hosts.sh" link "$work" up
   try 60 "a decision after a cut of $((1000 + drawn)) ms" judged || return 1
   if gone "$p_qemu"; then taken_over; else goes_on; fi
+}
+
+kill_qemu_and_standby_daemon() { # nobody can take over until the standby's daemon is back
+  kill -9 "$s_daemon" "$p_qemu"
+  nap_ms $((1000 + drawn))
+  ! heartbeat_since "$s" "$s_bytes" || { why="the guest ran on $s without a daemon"; return 1; }
+  (daemon_up "$s") && taken_over
+}
+promotions() { grep -c 'PROMOTING' "$work/$s.log" || true; }
+await_promoting() { # number of promotions before
+  local deadline=$(($(now_ms) + 30000))
+  until [ "$(promotions)" -gt "$1" ]; do
+    [ "$(now_ms)" -lt $deadline ] || { why="no promotion began on $s"; return 1; }
+    sleep 0.01
+  done
+  nap_ms $((drawn / 10))
+}
+kill_promoting_daemon() {
+  local before
+  before=$(promotions)
+  kill -9 "$p_qemu" "$p_daemon"
+  await_promoting "$before" || return 1
+  kill -9 "$s_daemon"
+  nap_ms 100 # what QEMU had to say without it
+  s_bytes=$(said_bytes "$s")
+  (daemon_up "$s") && taken_over
+}
+kill_promoting_qemu() { # before it runs, or while it waits for pages
+  local before
+  before=$(promotions)
+  kill -9 "$p_qemu" "$p_daemon"
+  await_promoting "$before" || return 1
+  if promoted; then
+    say "soak: the promotion was faster than the kill; nothing more is killed"
+  else
+    kill -9 "$s_qemu"
+    s_bytes=$(said_bytes "$s")
+  fi
+  taken_over
 }
 
 keep_logs() { # kill number, kind

@@ -103,6 +103,40 @@ final class Standby implements LinkReceiver.Followed {
    */
   static Standby prepare(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
       throws IOException {
+    Standby standby = open(host, order, guard, onEnd);
+    standby.watching.start();
+    return standby;
+  }
+
+  /**
+   * Promotes what an earlier daemon had begun to promote when it died: the committed image, with a
+   * new QEMU. The fence was done then.
+   *
+   * @throws IOException with a sentence; the image is intact
+   */
+  static Standby promoteAgain(
+      ThisHost host, GuestOrder order, GuardSight guard, long generation, Runnable onEnd)
+      throws IOException {
+    Standby standby = open(host, order, guard, onEnd);
+    standby.acting.lock();
+    try {
+      standby.checkPromotable();
+      standby.lastFailover = standby.promote(generation).put("why", "a promotion was interrupted");
+    } catch (IOException e) {
+      standby.enter(State.FAILED, e.getMessage()); // stays, for a person to try again
+    } finally {
+      standby.acting.unlock();
+    }
+    return standby;
+  }
+
+  /** Whether there is an image with something to promote in it. */
+  static boolean hasImage(ThisHost host, java.util.UUID domain) {
+    return StandbyImage.exists(host.config().tiersDir().resolve(domain.toString()));
+  }
+
+  private static Standby open(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
+      throws IOException {
     Path folder = host.config().tiersDir().resolve(order.primary().uuid().toString());
     RecencyFrequency policy = new RecencyFrequency(order.layout().pages());
     StandbyImage image = openImage(host, order, folder, policy);
@@ -113,7 +147,6 @@ final class Standby implements LinkReceiver.Followed {
       image.close();
       throw e;
     }
-    standby.watching.start();
     return standby;
   }
 
@@ -373,9 +406,12 @@ final class Standby implements LinkReceiver.Followed {
         startGuest();
       }
       report = Takeover.run(image, guest, policy);
-      if (report.outcome() instanceof PromotionReport.Outcome.Repeatable lost) {
+      // Also when the guest had run for a moment: it goes on once more from the committed epoch.
+      if (report.outcome() instanceof PromotionReport.Outcome.Repeatable
+          || report.outcome() instanceof PromotionReport.Outcome.AwaitsRecovery) {
         host.events()
-            .add(name(), "the standby QEMU was lost, once more with a new one: " + lost.reason());
+            .add(
+                name(), "the standby QEMU was lost, once more with a new one: " + report.outcome());
         image.detach();
         guest.close();
         startGuest();

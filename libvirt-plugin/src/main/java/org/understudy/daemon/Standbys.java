@@ -112,11 +112,15 @@ final class Standbys {
   synchronized void resume() throws IOException {
     for (Ownership known : host.ownership().all()) {
       Path file = orderFile(known.domain());
-      if (known.role() != Ownership.Role.STANDBY || !Files.exists(file)) {
+      if (!Files.exists(file)) {
         continue;
       }
       try {
         GuestOrder order = GuestOrder.of(JSON.readTree(file.toFile()));
+        if (known.role() == Ownership.Role.PRIMARY) {
+          finishPromotion(known, order);
+          continue;
+        }
         running.put(known.domain(), begin(order));
         host.events()
             .add(known.domainName(), "standby of host " + known.peer() + " is armed again");
@@ -125,6 +129,26 @@ final class Standbys {
             .add(known.domainName(), "the standby could not be armed again: " + e.getMessage());
       }
     }
+  }
+
+  /**
+   * This host owns the guest, and the image that it was made of is still there: an earlier daemon
+   * died in the promotion. If QEMU was not complete, the pages it misses went with that daemon.
+   */
+  private void finishPromotion(Ownership mine, GuestOrder order) throws IOException {
+    UUID uuid = mine.domain();
+    if (!Standby.hasImage(host, uuid) || mine.generation() <= order.generation()) {
+      return; // it was done
+    }
+    if (PausedGuest.wasPromoted(host, order)) {
+      host.events().add(mine.domainName(), "an earlier daemon had promoted it, QEMU is complete");
+      Standby.delete(host.config().tiersDir().resolve(uuid.toString()));
+      return;
+    }
+    host.events().add(mine.domainName(), "its promotion was interrupted, once more");
+    GuardSight guard = new GuardSight(guards, order.guardSession(), order.guardKey());
+    running.put(
+        uuid, Standby.promoteAgain(host, order, guard, mine.generation(), () -> ended(uuid)));
   }
 
   private Standby begin(GuestOrder order) throws IOException {
