@@ -20,6 +20,7 @@ import org.understudy.link.LinkReceiver;
 import org.understudy.medium.MediumFile;
 import org.understudy.slow.SlowFile;
 import org.understudy.standby.StandbyState;
+import org.understudy.tier.CommittedImage;
 import org.understudy.tier.RecencyFrequency;
 import org.understudy.tier.StandbyImage;
 import org.understudy.tier.TierBudget;
@@ -75,6 +76,7 @@ final class Standby implements LinkReceiver.Followed {
   private volatile boolean stopping;
   private volatile boolean switchoverAnnounced;
   private long rebuildAtNs;
+  private CommittedImage frozen; // under acting, once a promotion has begun
 
   private Standby(
       ThisHost host,
@@ -402,10 +404,14 @@ final class Standby implements LinkReceiver.Followed {
     TierCounts before = image.counts();
     PromotionReport report;
     try {
+      if (frozen == null) {
+        frozen =
+            image.freeze(); // for good: a promotion that failed is repeated with the same epoch
+      }
       if (guest == null) {
         startGuest();
       }
-      report = Takeover.run(image, guest, policy);
+      report = Takeover.run(frozen, guest, policy);
       // Also when the guest had run for a moment: it goes on once more from the committed epoch.
       if (report.outcome() instanceof PromotionReport.Outcome.Repeatable
           || report.outcome() instanceof PromotionReport.Outcome.AwaitsRecovery) {
@@ -415,10 +421,10 @@ final class Standby implements LinkReceiver.Followed {
         image.detach();
         guest.close();
         startGuest();
-        report = Takeover.run(image, guest, policy);
+        report = Takeover.run(frozen, guest, policy);
       }
-    } catch (IOException e) {
-      enter(State.FAILED, e.getMessage());
+    } catch (IOException | RuntimeException e) {
+      enter(State.FAILED, String.valueOf(e.getMessage()));
       throw e;
     }
     ObjectNode json = Takeover.describe(report, before);
