@@ -192,15 +192,15 @@ switches_over() {
   local before back downtime
   before=$(last_count a)
   us a switchover $domain >"$work/out" 2>"$work/err" || fail "switchover: $(cat "$work/err")"
-  downtime=$(sed -n 's/^downtimeMs *//p' "$work/out")
+  downtime=$(sed -n 's/^downtime  *//p' "$work/out")
   await 30 "the guest counting on b" counts_beyond b "$before"
   off a || fail "domain is $(state_on a) on a"
   runs b || fail "domain is $(state_on b) on b"
   back=$(rising a b) || fail "the counter went $back"
   sound b
-  [ -n "$downtime" ] || fail "no downtimeMs in: $(tr '\n' '|' <"$work/out")"
+  [ -n "$downtime" ] || fail "no downtime in: $(tr '\n' '|' <"$work/out")"
   qemu_pid b >"$work/b.qemu"
-  say "downtime $downtime ms, a printed up to $before, b from $(serial b | tr -d '\r' | sed -n 's/^proof \([0-9]*\) ok.*/\1/p' | head -n 1)"
+  say "downtime $downtime, a printed up to $before, b from $(serial b | tr -d '\r' | sed -n 's/^proof \([0-9]*\) ok.*/\1/p' | head -n 1)"
 }
 
 readies() { serial "$1" | grep -ac ' ready' || true; }
@@ -247,7 +247,9 @@ printed_since() { # host, what the serial port had printed, count
 }
 
 full_disk() {
-  local tiers=$work/b-us/state/tiers pid count epoch rc=0
+  local tiers=$work/b-us/state/tiers pid count epoch
+  # Whatever is seen here, the next case needs room.
+  trap 'on b sh -c "rm -f $tiers/filler*"' EXIT
   mkdir -p "$tiers"
   on b mount -t tmpfs -o size=400m none "$tiers"
   pid=$(qemu_pid a)
@@ -260,6 +262,7 @@ full_disk() {
   count=$(last_count a)
   await 30 "the guest going on" counts_beyond a "$((count + 5))"
   [ "$(state_on b)" = paused ] || fail "the standby is $(state_on b)"
+  is a state DEGRADED || fail "a says $(field a state), though nothing can be stored on b"
   on b rm -f "$tiers/filler" "$tiers/filler2"
   await 60 "protection again" is a state PROTECTED
   epoch=$(field a epoch)

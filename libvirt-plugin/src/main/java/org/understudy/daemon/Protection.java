@@ -200,7 +200,9 @@ final class Protection {
         PageSet missing = link.missingPages();
         capture.captureAgain(missing);
         nextEpoch = Math.max(nextEpoch, link.standbyEpoch() + 1);
-        enterUnderLock(link.standbyEpoch() == 0 ? State.COPYING : State.PROTECTED, "");
+        if (link.standbyEpoch() == 0) {
+          enterUnderLock(State.COPYING, "");
+        } // else the standby has an old state; protected is only who has committed the present one
         try {
           send(capture, link);
         } finally {

@@ -81,8 +81,7 @@ final class StandbyLink implements AutoCloseable {
       if (connection != null) {
         end(connection);
       }
-      String where =
-          e instanceof ControlException ? "standby host " + mine.peer() + " refuses: " : "";
+      String where = e instanceof ControlException ? "refused by standby host " : ""; // "b: why"
       throw new Broken(new IOException(where + e.getMessage(), e));
     }
   }
