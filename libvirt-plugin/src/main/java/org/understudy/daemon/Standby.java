@@ -402,24 +402,10 @@ final class Standby implements LinkReceiver.Followed {
     TierCounts before = image.counts();
     PromotionReport report;
     try {
-      if (guest == null) {
-        startGuest();
-      }
-      report = Takeover.run(image, guest, policy);
-      // Also when the guest had run for a moment: it goes on once more from the committed epoch.
-      if (report.outcome() instanceof PromotionReport.Outcome.Repeatable
-          || report.outcome() instanceof PromotionReport.Outcome.AwaitsRecovery) {
-        host.events()
-            .add(
-                name(), "the standby QEMU was lost, once more with a new one: " + report.outcome());
-        image.detach();
-        guest.close();
-        startGuest();
-        report = Takeover.run(image, guest, policy);
-      }
-    } catch (IOException e) {
-      enter(State.FAILED, e.getMessage());
-      throw e;
+      report = promoteTwiceAtMost();
+    } catch (IOException | RuntimeException e) {
+      enter(State.FAILED, String.valueOf(e.getMessage()));
+      throw new IOException("the promotion of domain " + name() + " failed: " + e.getMessage(), e);
     }
     ObjectNode json = Takeover.describe(report, before);
     if (!(report.outcome() instanceof PromotionReport.Outcome.Completed)) {
@@ -430,6 +416,36 @@ final class Standby implements LinkReceiver.Followed {
     enter(State.RUNNING, "epoch " + report.epoch() + ", generation " + generation);
     closeImage(true);
     return json;
+  }
+
+  /**
+   * A paused QEMU that is lost costs one more attempt with a new one, also when the guest had run
+   * in it for a moment: it then goes on once more from the committed epoch.
+   */
+  private PromotionReport promoteTwiceAtMost() throws IOException {
+    String lost;
+    try {
+      if (guest == null) {
+        startGuest();
+      }
+      PromotionReport report = Takeover.run(image, guest, policy);
+      if (!(report.outcome() instanceof PromotionReport.Outcome.Repeatable)
+          && !(report.outcome() instanceof PromotionReport.Outcome.AwaitsRecovery)) {
+        return report;
+      }
+      lost = report.outcome().toString();
+    } catch (IOException e) {
+      lost = e.getMessage();
+    }
+    host.events().add(name(), "the standby QEMU was lost, once more with a new one: " + lost);
+    image.detach();
+    PausedGuest old = guest;
+    guest = null;
+    if (old != null) {
+      old.close();
+    }
+    startGuest();
+    return Takeover.run(image, guest, policy);
   }
 
   private void enter(State to, String why) {

@@ -20,6 +20,7 @@ final class Takeover {
   /** Freezes the image and promotes; the most urgent pages are pushed first. */
   static PromotionReport run(StandbyImage image, PausedGuest guest, PlacementPolicy policy)
       throws IOException {
+    image.thaw(); // of an earlier attempt
     CommittedImage frozen = image.freeze();
     return Promotion.promote(
         guest.loader(), frozen, urgentFirst(frozen, policy), PromotionSettings.defaults());
