@@ -265,7 +265,12 @@ final class Protection {
     host.events().add(domain.name(), sentence);
     link.check();
     switch (discarded.fault()) {
-      case NOT_CONVERGING, DEADLINE -> degrade(sentence); // the next epoch may fit
+      case NOT_CONVERGING, DEADLINE -> {
+        // The next epoch may fit; a first copy simply goes on.
+        if (state() != State.COPYING) {
+          degrade(sentence);
+        }
+      }
       case NO_GUARD, QEMU, LAYOUT_CHANGED, MEMORY, SINK -> throw new IOException(sentence);
     }
   }
