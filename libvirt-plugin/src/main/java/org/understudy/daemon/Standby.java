@@ -405,27 +405,13 @@ final class Standby implements LinkReceiver.Followed {
     PromotionReport report;
     try {
       if (frozen == null) {
-        frozen =
-            image.freeze(); // for good: a promotion that failed is repeated with the same epoch
+        // For good: a promotion that failed is repeated with the same epoch.
+        frozen = image.freeze();
       }
-      if (guest == null) {
-        startGuest();
-      }
-      report = Takeover.run(frozen, guest, policy);
-      // Also when the guest had run for a moment: it goes on once more from the committed epoch.
-      if (report.outcome() instanceof PromotionReport.Outcome.Repeatable
-          || report.outcome() instanceof PromotionReport.Outcome.AwaitsRecovery) {
-        host.events()
-            .add(
-                name(), "the standby QEMU was lost, once more with a new one: " + report.outcome());
-        image.detach();
-        guest.close();
-        startGuest();
-        report = Takeover.run(frozen, guest, policy);
-      }
+      report = promoteTwiceAtMost();
     } catch (IOException | RuntimeException e) {
       enter(State.FAILED, String.valueOf(e.getMessage()));
-      throw e;
+      throw new IOException("the promotion of domain " + name() + " failed: " + e.getMessage(), e);
     }
     ObjectNode json = Takeover.describe(report, before);
     if (!(report.outcome() instanceof PromotionReport.Outcome.Completed)) {
@@ -436,6 +422,36 @@ final class Standby implements LinkReceiver.Followed {
     enter(State.RUNNING, "epoch " + report.epoch() + ", generation " + generation);
     closeImage(true);
     return json;
+  }
+
+  /**
+   * A paused QEMU that is lost costs one more attempt with a new one, also when the guest had run
+   * in it for a moment: it then goes on once more from the committed epoch.
+   */
+  private PromotionReport promoteTwiceAtMost() throws IOException {
+    String lost;
+    try {
+      if (guest == null) {
+        startGuest();
+      }
+      PromotionReport report = Takeover.run(frozen, guest, policy);
+      if (!(report.outcome() instanceof PromotionReport.Outcome.Repeatable)
+          && !(report.outcome() instanceof PromotionReport.Outcome.AwaitsRecovery)) {
+        return report;
+      }
+      lost = report.outcome().toString();
+    } catch (IOException e) {
+      lost = e.getMessage();
+    }
+    host.events().add(name(), "the standby QEMU was lost, once more with a new one: " + lost);
+    image.detach();
+    PausedGuest old = guest;
+    guest = null;
+    if (old != null) {
+      old.close();
+    }
+    startGuest();
+    return Takeover.run(frozen, guest, policy);
   }
 
   private void enter(State to, String why) {
