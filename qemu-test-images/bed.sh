@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What demo.sh, soak.sh and bench.sh share: two hosts with a daemon each, a guest, a fence. Source it; "bed_up" first.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-bin=$here/../libvirt-plugin/target/understudy/bin
+bin=${UNDERSTUDY_BIN:-$here/../libvirt-plugin/target/understudy/bin}
 
 say() { printf '%s\n' "$*"; }
 fail() {

@@ -3,7 +3,9 @@
  *   map KIND PAGES [PATH]   KIND: anon thp memfd shared file hugetlb hugememfd; answers the address in hex
  *   write ADDR...           writes a new value into each page
  *   read ADDR...            reads each page
+ *   step ADDR PAGES STEP    writes a new value into every STEPth page
  *   dontneed ADDR PAGES     madvise(MADV_DONTNEED)
+ *   remap ADDR PAGES        maps fresh anonymous memory in its place
  *   punch ADDR PAGES        punches a hole into the file or memfd mapped there
  *   start PATH ADDR PAGES   a thread reads random pieces of PATH into the range with O_DIRECT until `stop`
  *   pause, go, stop         drains the thread's I/O, lets it go on, ends it (answers the number of reads)
@@ -105,10 +107,22 @@ int main(void) {
                 else sum += page[0];
             }
             puts("ok");
+        } else if (!strcmp(word, "step")) {
+            char *start = (char *)strtoul(strsep(&at, " \n"), 0, 16);
+            size_t pages = strtoul(strsep(&at, " \n"), 0, 10), step = strtoul(strsep(&at, " \n"), 0, 10);
+            for (size_t i = 0; i < pages; i += step) *(volatile uint32_t *)(start + i * PAGE) = ++counter;
+            puts("ok");
         } else if (!strcmp(word, "dontneed") || !strcmp(word, "punch")) {
             char *start = (char *)strtoul(strsep(&at, " \n"), 0, 16);
             size_t length = strtoul(strsep(&at, " \n"), 0, 10) * PAGE;
             if (word[0] == 'd' ? madvise(start, length, MADV_DONTNEED) : punch(start, length)) failed(word);
+            else puts("ok");
+        } else if (!strcmp(word, "remap")) {
+            char *start = (char *)strtoul(strsep(&at, " \n"), 0, 16);
+            size_t length = strtoul(strsep(&at, " \n"), 0, 10) * PAGE;
+            munmap(start, length);
+            if (mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+                failed(word);
             else puts("ok");
         } else if (!strcmp(word, "start")) {
             disk = open(strsep(&at, " \n"), O_RDONLY | O_DIRECT);

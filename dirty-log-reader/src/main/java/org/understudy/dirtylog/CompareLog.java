@@ -46,19 +46,21 @@ final class CompareLog implements DirtyLog {
 
   @Override
   public void look(PageSet into) throws IOException {
-    compare(seen, false);
+    compare(seen, false, armed);
     into.addAll(seen);
   }
 
   @Override
   public void rearm(PageSet into) throws IOException {
-    compare(into, true);
+    boolean wasArmed = armed;
+    armed = false; // stays so if this fails half-way: then everything counts as written
+    compare(into, true, wasArmed);
     into.addAll(seen);
     seen.clear();
     armed = true;
   }
 
-  private void compare(PageSet into, boolean arm) throws IOException {
+  private void compare(PageSet into, boolean arm, boolean armed) throws IOException {
     if (!process.isAlive()) {
       throw new IOException("process " + mapping.pid() + " has ended");
     }

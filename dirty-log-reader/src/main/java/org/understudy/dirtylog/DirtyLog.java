@@ -30,8 +30,8 @@ public interface DirtyLog extends AutoCloseable {
 
   /**
    * Adds the pages written since the last arming, among them all that a {@link #look} has added
-   * since, and arms anew: from now on only later writes count. After an error treat every page as
-   * written.
+   * since, and arms anew: from now on only later writes count. After an error every page counts as
+   * written until a later arming succeeds.
    *
    * @param into a set with the capacity of the guest's layout; nothing is removed from it
    * @throws IOException the process has ended, or the kernel refused; {@code into} may hold a part

@@ -94,7 +94,15 @@ public final class DirtyLogs {
    */
   public static DirtyLog open(GuestMapping mapping, String method) throws IOException {
     return switch (method) {
-      case PagemapScanLog.METHOD -> new PagemapScanLog(mapping, new Injector(mapping.pid(), ""));
+      case PagemapScanLog.METHOD -> {
+        PagemapScanLog log = new PagemapScanLog(mapping, new Injector(mapping.pid(), ""));
+        LOG.info(
+            "process {} was made to create and close a userfaultfd: a thread held for {} and {} us",
+            mapping.pid(),
+            log.stopsUs()[0],
+            log.stopsUs()[1]);
+        yield log;
+      }
       case SoftDirtyLog.METHOD -> {
         MethodProbe.softDirty();
         yield new SoftDirtyLog(mapping);

@@ -36,6 +36,7 @@ final class PagemapScanLog implements DirtyLog {
   private final PageSet mappedNow;
   private final PageSet seenUnmapped; // by looks since the last arming: may be mapped again
   private final Injector injector;
+  private boolean armed;
 
   PagemapScanLog(GuestMapping mapping, Injector injector) throws IOException {
     this.mapping = mapping;
@@ -93,16 +94,24 @@ final class PagemapScanLog implements DirtyLog {
 
   @Override
   public void look(PageSet into) throws IOException {
+    if (!armed) {
+      into.fill();
+    }
     scan(into, false);
     into.addAll(seenUnmapped);
   }
 
   @Override
   public void rearm(PageSet into) throws IOException {
+    if (!armed) {
+      into.fill();
+    }
+    armed = false; // stays so if this fails half-way: then everything counts as written
     scan(into, true);
     into.addAll(seenUnmapped);
     seenUnmapped.clear();
     mappedAtArming.set(mappedNow);
+    armed = true;
   }
 
   private void scan(PageSet into, boolean protect) throws IOException {

@@ -56,13 +56,15 @@ final class SoftDirtyLog implements DirtyLog {
 
   @Override
   public void look(PageSet into) throws IOException {
-    scan(seen, false);
+    scan(seen, false, armed);
     into.addAll(seen);
   }
 
   @Override
   public void rearm(PageSet into) throws IOException {
-    scan(into, true);
+    boolean wasArmed = armed;
+    armed = false; // stays so if this fails half-way: then everything counts as written
+    scan(into, true, wasArmed);
     into.addAll(seen);
     seen.clear();
     clear(mapping.pid());
@@ -83,7 +85,7 @@ final class SoftDirtyLog implements DirtyLog {
     }
   }
 
-  private void scan(PageSet into, boolean arm) throws IOException {
+  private void scan(PageSet into, boolean arm, boolean armed) throws IOException {
     for (int block = 0; block < mapping.hostAddress().length; block++) {
       int first = mapping.layout().firstPage(block);
       int last = mapping.layout().firstPage(block + 1);

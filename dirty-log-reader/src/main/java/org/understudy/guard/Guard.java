@@ -23,6 +23,9 @@ public final class Guard implements AutoCloseable {
   private static final long PAUSE_TICK_MS = 10;
   private static final long TOLD_NS = 30_000_000_000L;
 
+  /** An ended guest whose daemon never came back to end protection. */
+  private static final long FORGOTTEN_NS = 3_600_000_000_000L;
+
   private final GuardedPause pause;
   private final GuestWatch guest;
   private final GuardHeartbeat heartbeat;
@@ -86,6 +89,7 @@ public final class Guard implements AutoCloseable {
       toldDaemonAlive = daemonAlive;
       watchPause(nowNs);
       finished |= state == GuestState.ENDED_ON_PURPOSE && nowNs - endedNs > TOLD_NS;
+      finished |= state != GuestState.ALIVE && !daemonAlive && nowNs - endedNs > FORGOTTEN_NS;
     }
   }
 

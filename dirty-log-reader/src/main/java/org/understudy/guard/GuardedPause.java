@@ -18,6 +18,8 @@ final class GuardedPause {
   /** A QEMU that writes nothing for so long is not waiting for us. */
   private static final long QUIET_NS = 1_000_000_000;
 
+  private static final long SPIN_NS = 2_000_000;
+
   private final long deadlineNs;
   private final long graceNs;
   private final byte[] waste = new byte[1 << 16];
@@ -141,16 +143,19 @@ final class GuardedPause {
     if (drain == null) {
       return;
     }
+    long sinceNs = System.nanoTime();
+    long byteNs = sinceNs;
     try {
-      int there = drain.available();
-      while (there > 0) {
-        int n = drain.read(waste, 0, Math.min(there, waste.length));
-        if (n <= 0) {
-          break;
+      // QEMU refills 4 KiB as soon as they are gone; waiting a tick for each would take long.
+      while (System.nanoTime() - byteNs < SPIN_NS && System.nanoTime() - sinceNs < 25 * SPIN_NS) {
+        int there = drain.available();
+        if (there > 0) {
+          drained += drain.read(waste, 0, Math.min(there, waste.length));
+          lastByteNs = nowNs;
+          byteNs = System.nanoTime();
+        } else {
+          Thread.onSpinWait();
         }
-        drained += n;
-        lastByteNs = nowNs;
-        there = drain.available();
       }
     } catch (IOException e) {
       stopDraining();

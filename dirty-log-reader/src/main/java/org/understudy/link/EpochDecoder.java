@@ -1,236 +1,261 @@
 package org.understudy.link;
 
+import static org.understudy.link.LinkFormat.DEVICE_STATE;
+import static org.understudy.link.LinkFormat.EPOCH_BEGIN;
+import static org.understudy.link.LinkFormat.EPOCH_DISCARD;
+import static org.understudy.link.LinkFormat.EPOCH_END;
+import static org.understudy.link.LinkFormat.PAGES;
+import static org.understudy.link.LinkFormat.REQUIRED_EPOCH_FLAGS;
+import static org.understudy.link.LinkFormat.VERSION;
+
 import java.io.IOException;
-import java.nio.BufferUnderflowException;
-import java.nio.ByteBuffer;
+import java.nio.channels.ReadableByteChannel;
 import java.util.zip.CRC32C;
-import net.jpountz.lz4.LZ4Exception;
-import net.jpountz.lz4.LZ4Factory;
-import net.jpountz.lz4.LZ4SafeDecompressor;
 import org.understudy.guest.EpochSink;
-import org.understudy.guest.Pages;
 
 /**
- * Gives the epochs that frames hold to a sink, and commits only what is complete and right. One
- * thread.
+ * Reads epochs from a file or a link and drives a sink. The sink sees a page only after the frame's
+ * check, and its {@code commit} only after counts and checksum of the whole epoch. Whatever goes
+ * wrong, in the stream or in the sink, the unfinished epoch is discarded and the exception passed
+ * on; the decoder is then of no more use. One thread.
  */
-final class EpochDecoder {
-  private final FrameReader in;
-  private final int guestPages;
-  private final EpochSink sink;
-  private final LZ4SafeDecompressor decompressor = LZ4Factory.fastestInstance().safeDecompressor();
-  private final ByteBuffer page = ByteBuffer.allocateDirect(Pages.SIZE);
-  private final CRC32C crc = new CRC32C();
-  private ByteBuffer deviceState = ByteBuffer.allocateDirect(256 << 10).limit(0);
-  private long committed;
-  private long epoch;
-  private long pages;
-  private boolean stateGiven;
-
-  EpochDecoder(FrameReader in, int guestPages, long committed, EpochSink sink) {
-    this.in = in;
-    this.guestPages = guestPages;
-    this.committed = committed;
-    this.sink = new StickySink(sink);
+public final class EpochDecoder {
+  /** What reading has led to. */
+  public enum Step {
+    /** An epoch has begun and goes on. */
+    UNFINISHED,
+    /** The sink has committed the epoch. */
+    COMMITTED,
+    /** The writer took the epoch back; the sink has discarded it. */
+    DISCARDED,
+    /** The stream ended between two epochs. */
+    END_OF_STREAM
   }
 
-  /** Number of the unfinished epoch, 0 when there is none. */
-  long unfinished() {
+  private final FrameReader frames;
+  private final int pages;
+  private final EpochSink sink;
+  private final PageRecords records;
+  private final DeviceStateParts state;
+  private final CRC32C checksum = new CRC32C();
+
+  private boolean open;
+  private long epoch;
+  private long committed;
+  private long epochPages;
+  private long epochBytes;
+
+  /**
+   * Reads a file of epochs.
+   *
+   * @param channel blocking; read ahead of what has been decoded
+   * @param pages number of pages of the guest's layout
+   * @param committed epoch that the first one must be higher than, 0 for any
+   */
+  public EpochDecoder(ReadableByteChannel channel, int pages, long committed, EpochSink sink) {
+    this(new FrameReader(channel, System::nanoTime), pages, committed, sink);
+  }
+
+  EpochDecoder(FrameReader frames, int pages, long committed, EpochSink sink) {
+    this.frames = frames;
+    this.pages = pages;
+    this.committed = committed;
+    this.sink = sink;
+    records = new PageRecords(frames, pages, sink);
+    state = new DeviceStateParts(frames);
+  }
+
+  /**
+   * Reads one epoch to its end.
+   *
+   * @return how it ended, never {@link Step#UNFINISHED}
+   * @throws LinkFormatException for anything but whole epochs
+   */
+  public Step next() throws IOException {
+    Step step;
+    do {
+      step = frame(nextFrame());
+    } while (step == Step.UNFINISHED);
+    return step;
+  }
+
+  /** Number of the epoch begun last. */
+  public long epoch() {
     return epoch;
   }
 
-  /** The link is gone: forgets the unfinished epoch. */
-  void abandon() throws IOException {
-    if (epoch != 0) {
-      epoch = 0;
-      sink.discard();
-    }
+  /** Number of the epoch committed last, or the one given at the beginning. */
+  public long committedEpoch() {
+    return committed;
   }
 
-  /**
-   * Takes the reader's present frame, one of an epoch.
-   *
-   * @return the epoch that it ended and that is whole and right, to be committed by {@link
-   *     #commit}; else 0
-   */
-  long take() throws IOException {
+  /** Goes to the next frame, of whatever type. */
+  int nextFrame() throws IOException {
     try {
-      return take(in.type(), in.payload());
-    } catch (BufferUnderflowException e) {
-      throw new LinkFormatException(
-          in.frameOffset(), "frame type " + in.type() + " is shorter than its fields");
+      return frames.next();
+    } catch (IOException | RuntimeException e) {
+      abandon(e);
+      throw e;
     }
   }
 
-  /**
-   * Commits the epoch that {@link #take} returned. A failure is the sink's, the epoch is discarded.
-   */
-  void commit(long ended) throws IOException {
-    sink.commit();
-    committed = ended;
+  /** Takes the frame that {@link #nextFrame} went to. */
+  Step frame(int type) throws IOException {
+    try {
+      return take(type);
+    } catch (IOException | RuntimeException e) {
+      abandon(e);
+      throw e;
+    }
   }
 
-  private long take(int type, ByteBuffer payload) throws IOException {
-    if (type == LinkFormat.EPOCH_BEGIN) {
-      long number = payload.getLong();
-      require(epoch == 0, "EPOCH_BEGIN " + number + " within epoch " + epoch);
-      require(number > committed, "epoch " + number + ", committed is " + committed);
-      crc.reset();
-      count(payload);
-      epoch = number;
-      pages = 0;
-      stateGiven = false;
-      deviceState.limit(0);
-      sink.begin(number);
-      return 0;
+  /** Whether an epoch has begun and not ended. */
+  boolean isOpen() {
+    return open;
+  }
+
+  /** Discards the unfinished epoch, if there is one; a failure to do so is added to the cause. */
+  void abandon(Exception cause) {
+    if (open) {
+      open = false;
+      try {
+        sink.discard();
+      } catch (IOException | RuntimeException e) {
+        cause.addSuppressed(e);
+      }
     }
-    require(epoch != 0, "frame type " + type + " outside an epoch");
+  }
+
+  private Step take(int type) throws IOException {
     switch (type) {
-      case LinkFormat.PAGES -> {
-        count(payload);
-        pages(payload);
+      case EPOCH_BEGIN -> begin();
+      case PAGES -> pages();
+      case DEVICE_STATE -> deviceState();
+      case EPOCH_END -> {
+        return end();
       }
-      case LinkFormat.DEVICE_STATE -> {
-        count(payload);
-        deviceState(payload);
+      case EPOCH_DISCARD -> {
+        return discard();
       }
-      case LinkFormat.EPOCH_END -> {
-        return end(payload);
-      }
-      case LinkFormat.EPOCH_DISCARD -> {
-        long number = payload.getLong();
-        require(number == epoch, "EPOCH_DISCARD " + number + " within epoch " + epoch);
-        ended(payload);
-        abandon();
-      }
-      default -> require(false, "frame type " + type + " inside epoch " + epoch);
-    }
-    return 0;
-  }
-
-  private void count(ByteBuffer payload) {
-    int position = payload.position();
-    crc.update(in.whole());
-    in.payload().position(position);
-  }
-
-  private void pages(ByteBuffer payload) throws IOException {
-    int records = payload.getShort();
-    require(
-        records >= 1 && records <= LinkFormat.MAX_RECORDS, "PAGES with " + records + " records");
-    for (int i = 0; i < records; i++) {
-      int number = payload.getInt();
-      int kind = payload.get();
-      require(number >= 0 && number < guestPages, "page " + number + " of " + guestPages);
-      switch (kind) {
-        case LinkFormat.RAW -> {
-          require(
-              payload.remaining() >= Pages.SIZE, "a RAW page of " + payload.remaining() + " bytes");
-          int end = payload.position() + Pages.SIZE;
-          int limit = payload.limit();
-          payload.limit(end);
-          page.clear().put(payload).flip();
-          payload.limit(limit);
-          give(number);
+      case FrameReader.END_OF_STREAM -> {
+        if (open) {
+          throw frames.refuse("stream ends within epoch " + epoch);
         }
-        case LinkFormat.LZ4 -> {
-          int length = Short.toUnsignedInt(payload.getShort());
-          require(
-              length >= 1 && length < Pages.SIZE && length <= payload.remaining(),
-              "an LZ4 page of " + length + " bytes, " + payload.remaining() + " are left");
-          unpack(payload, length);
-          give(number);
-        }
-        case LinkFormat.ZERO -> {
-          int run = payload.getInt();
-          require(
-              run >= 1 && run <= guestPages - number,
-              run + " zero pages from " + number + " of " + guestPages);
-          pages += run;
-          for (int zero = number; zero < number + run; zero++) {
-            sink.zeroPage(zero);
-          }
-        }
-        default -> require(false, "page kind " + kind);
+        return Step.END_OF_STREAM;
       }
+      default ->
+          throw frames.refuse(
+              LinkFormat.name(type) + (open ? " within epoch " + epoch : ", expected EPOCH_BEGIN"));
     }
-    ended(payload);
+    frames.endOfBody();
+    frames.addHeaderTo(checksum);
+    epochBytes += frames.frameBytes();
+    return Step.UNFINISHED;
   }
 
-  private void unpack(ByteBuffer payload, int length) throws IOException {
-    int size = -1;
-    try {
-      size =
-          decompressor.decompress(payload, payload.position(), length, page.clear(), 0, Pages.SIZE);
-    } catch (LZ4Exception e) {
-      require(false, "an LZ4 block that is none: " + e.getMessage());
+  private void begin() throws IOException {
+    if (open) {
+      throw frames.refuse("EPOCH_BEGIN within epoch " + epoch);
     }
-    require(size == Pages.SIZE, "an LZ4 block of " + size + " bytes, expected " + Pages.SIZE);
-    payload.position(payload.position() + length);
-    page.position(0).limit(Pages.SIZE);
-  }
-
-  private void give(int number) throws IOException {
-    pages++;
-    sink.page(number, page);
-  }
-
-  private void deviceState(ByteBuffer payload) throws IOException {
-    int total = payload.getInt();
-    int offset = payload.getInt();
-    int length = payload.remaining();
-    require(
-        total >= 1 && total <= LinkFormat.MAX_DEVICE_STATE_BYTES && !stateGiven,
-        "a device state of " + Integer.toUnsignedString(total) + " bytes");
-    require(
-        offset == deviceState.limit() && length >= 1 && length <= total - offset,
-        length
-            + " bytes of device state at "
-            + offset
-            + " of "
-            + total
-            + ", had "
-            + deviceState.limit());
-    if (deviceState.capacity() < total) {
-      ByteBuffer larger = ByteBuffer.allocateDirect(total);
-      larger.put(deviceState.position(0)).flip();
-      deviceState = larger;
+    long number = frames.i64("epoch");
+    int version = frames.u16("version");
+    int flags = frames.u16("flags");
+    long count = frames.u32("pages");
+    if (version != VERSION) {
+      throw frames.refuse("version " + version + " in EPOCH_BEGIN, expected " + VERSION);
     }
-    deviceState.limit(offset + length).position(offset);
-    deviceState.put(payload);
-    if (offset + length == total) {
-      stateGiven = true;
-      sink.deviceState(deviceState.position(0));
+    int unknown = flags & ~LinkFormat.KNOWN_EPOCH_FLAGS & REQUIRED_EPOCH_FLAGS;
+    if (unknown != 0) {
+      throw frames.refuse(
+          "epoch flags 0x%04x are not known, this side knows 0x%04x"
+              .formatted(unknown, LinkFormat.KNOWN_EPOCH_FLAGS));
+    }
+    if (number <= committed) {
+      throw frames.refuse(
+          "epoch " + number + " begins, expected one after the committed " + committed);
+    }
+    if (count != pages) {
+      throw frames.refuse(
+          "epoch " + number + " of a guest with " + count + " pages, expected " + pages);
+    }
+    epoch = number;
+    epochPages = 0;
+    epochBytes = 0;
+    checksum.reset();
+    state.clear();
+    open = true;
+    sink.begin(epoch);
+  }
+
+  private void pages() throws IOException {
+    inside(PAGES);
+    if (state.isPartial()) {
+      throw frames.refuse("PAGES within the device state of epoch " + epoch);
+    }
+    epochPages += records.give();
+  }
+
+  private void deviceState() throws IOException {
+    inside(DEVICE_STATE);
+    if (state.isWhole()) {
+      throw frames.refuse("a second device state in epoch " + epoch);
+    }
+    state.add();
+    if (state.isWhole()) {
+      sink.deviceState(state.whole());
     }
   }
 
-  private long end(ByteBuffer payload) throws IOException {
-    long number = payload.getLong();
-    long count = payload.getLong();
-    int sum = payload.getInt();
-    require(number == epoch, "EPOCH_END " + number + " within epoch " + epoch);
-    require(stateGiven, "EPOCH_END " + number + " without a whole device state");
-    require(count == pages, "EPOCH_END with " + count + " pages, " + pages + " came");
-    require(
-        sum == (int) crc.getValue(),
-        "EPOCH_END with checksum 0x"
-            + Integer.toHexString(sum)
-            + ", the frames have 0x"
-            + Integer.toHexString((int) crc.getValue()));
-    ended(payload);
-    epoch = 0;
-    return number;
+  private Step end() throws IOException {
+    inside(EPOCH_END);
+    long number = frames.i64("epoch");
+    long pagesSaid = frames.i64("pages");
+    long bytesSaid = frames.i64("bytes");
+    int checksumSaid = (int) frames.u32("checksum");
+    frames.endOfBody();
+    same(EPOCH_END, number);
+    if (!state.isWhole()) {
+      throw frames.refuse("EPOCH_END of epoch " + epoch + " without its device state");
+    }
+    if (pagesSaid != epochPages) {
+      throw frames.refuse(
+          "epoch %d has %d pages, its end says %d".formatted(epoch, epochPages, pagesSaid));
+    }
+    if (bytesSaid != epochBytes) {
+      throw frames.refuse(
+          "epoch %d has %d bytes, its end says %d".formatted(epoch, epochBytes, bytesSaid));
+    }
+    if (checksumSaid != (int) checksum.getValue()) {
+      throw frames.refuse(
+          "epoch %d has checksum 0x%08x, its end says 0x%08x"
+              .formatted(epoch, (int) checksum.getValue(), checksumSaid));
+    }
+    sink.commit();
+    open = false;
+    committed = epoch;
+    return Step.COMMITTED;
   }
 
-  private void ended(ByteBuffer payload) throws IOException {
-    require(
-        !payload.hasRemaining(),
-        payload.remaining() + " bytes too many in frame type " + in.type());
+  private Step discard() throws IOException {
+    inside(EPOCH_DISCARD);
+    long number = frames.i64("epoch");
+    frames.endOfBody();
+    same(EPOCH_DISCARD, number);
+    open = false;
+    sink.discard();
+    return Step.DISCARDED;
   }
 
-  private void require(boolean holds, String found) throws LinkFormatException {
-    if (!holds) {
-      throw new LinkFormatException(in.frameOffset(), found);
+  private void inside(int type) throws LinkFormatException {
+    if (!open) {
+      throw frames.refuse(LinkFormat.name(type) + " outside an epoch");
+    }
+  }
+
+  private void same(int type, long number) throws LinkFormatException {
+    if (number != epoch) {
+      throw frames.refuse(
+          "%s of epoch %d within epoch %d".formatted(LinkFormat.name(type), number, epoch));
     }
   }
 }

@@ -1,5 +1,9 @@
 package org.understudy.link;
 
+import static org.understudy.link.LinkFormat.MAX_SENTENCE_BYTES;
+
+import java.io.IOException;
+
 /** Why a primary ends a conversation in an orderly way. */
 public enum Goodbye {
   /** The guest is no longer protected. */
@@ -15,16 +19,23 @@ public enum Goodbye {
     this.code = code;
   }
 
-  int code() {
-    return code;
+  void write(FrameWriter frames, String sentence) throws IOException {
+    FrameWriter.putString(
+        frames.begin(LinkFormat.GOODBYE, 3 + MAX_SENTENCE_BYTES).put((byte) code),
+        sentence,
+        MAX_SENTENCE_BYTES);
+    frames.end();
+    frames.flush();
   }
 
-  static Goodbye of(int code, long offset) throws LinkFormatException {
+  /** Reads the reason of the frame that the reader is at; its sentence and end follow. */
+  static Goodbye read(FrameReader frames) throws IOException {
+    int code = frames.u8("reason");
     for (Goodbye reason : values()) {
       if (reason.code == code) {
         return reason;
       }
     }
-    throw new LinkFormatException(offset, "GOODBYE for reason " + code);
+    throw frames.refuse("reason " + code + " in GOODBYE, expected 1 to " + values().length);
   }
 }

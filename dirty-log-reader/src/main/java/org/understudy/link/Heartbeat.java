@@ -1,42 +1,35 @@
 package org.understudy.link;
 
+import static org.understudy.link.LinkFormat.HEARTBEAT;
+
 import java.io.IOException;
-import java.nio.ByteBuffer;
 
 /**
- * The thread {@code link-heartbeat}: one HEARTBEAT every so often, between other frames, until the
- * stream fails or it is closed.
+ * The other side's last heartbeat.
+ *
+ * @param sequence 1, 2, 3, …
+ * @param epoch primary: last epoch acknowledged; standby: last epoch committed
+ * @param lagNs primary: age of its oldest unacknowledged epoch, 0 if none; standby: how long its
+ *     sink has kept it busy, 0 if it listens
  */
-final class Heartbeat implements AutoCloseable {
-  private final FrameWriter out;
-  private final long everyMs;
-  private final Thread thread;
+public record Heartbeat(long sequence, long epoch, long lagNs) {
+  /** Before the first. */
+  static final Heartbeat NONE = new Heartbeat(0, 0, 0);
 
-  Heartbeat(FrameWriter out, long everyMs) {
-    this.out = out;
-    this.everyMs = everyMs;
-    thread = new Thread(this::beat, "link-heartbeat");
-    thread.setDaemon(true);
-    thread.start();
+  void write(FrameWriter frames) throws IOException {
+    frames.begin(HEARTBEAT, 24).putLong(sequence).putLong(epoch).putLong(lagNs);
+    frames.end();
+    frames.flush();
   }
 
-  private void beat() {
-    ByteBuffer payload = ByteBuffer.allocate(8);
-    try {
-      for (long sequence = 1; ; sequence++) {
-        out.frame(LinkFormat.HEARTBEAT, payload.clear().putLong(sequence).flip(), null);
-        out.flush();
-        Thread.sleep(everyMs);
-      }
-    } catch (IOException e) {
-      // The reader of this end finds the same and tells.
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
+  /** Reads the frame that the reader is at, which follows heartbeat {@code before}. */
+  static Heartbeat read(FrameReader frames, Heartbeat before) throws IOException {
+    Heartbeat beat = new Heartbeat(frames.i64("sequence"), frames.i64("epoch"), frames.i64("lag"));
+    frames.endOfBody();
+    if (beat.sequence != before.sequence + 1) {
+      throw frames.refuse(
+          "heartbeat %d, expected %d".formatted(beat.sequence, before.sequence + 1));
     }
-  }
-
-  @Override
-  public void close() {
-    thread.interrupt();
+    return beat;
   }
 }

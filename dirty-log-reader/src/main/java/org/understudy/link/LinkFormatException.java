@@ -2,17 +2,23 @@ package org.understudy.link;
 
 import java.io.IOException;
 
-/** The stream is not what docs/formats/epoch-link.md allows. */
+/** Bytes that are not an epoch link: where they are, what was found and what was expected. */
 public final class LinkFormatException extends IOException {
-  private static final long serialVersionUID = 1;
+  private final long offset;
 
   /**
-   * A refusal.
+   * Refuses a stream.
    *
-   * @param offset of the offending frame in the stream, in bytes
-   * @param reason what was found and what was expected
+   * @param offset bytes from the beginning of the stream
+   * @param reason what was found and expected
    */
   public LinkFormatException(long offset, String reason) {
-    super("epoch link, offset 0x" + Long.toHexString(offset) + ": " + reason);
+    super(reason + ", at offset " + offset + " of the stream");
+    this.offset = offset;
+  }
+
+  /** Bytes from the beginning of the stream to the frame or field refused. */
+  public long offset() {
+    return offset;
   }
 }

@@ -1,15 +1,22 @@
 package org.understudy.link;
 
+import static org.understudy.link.LinkFormat.COMMITTED;
+import static org.understudy.link.LinkFormat.EPOCH_END;
+import static org.understudy.link.LinkFormat.FAILED;
+import static org.understudy.link.LinkFormat.GOODBYE;
+import static org.understudy.link.LinkFormat.HEARTBEAT;
+import static org.understudy.link.LinkFormat.HELLO;
+import static org.understudy.link.LinkFormat.MAX_SENTENCE_BYTES;
+
 import java.io.IOException;
-import java.nio.BufferUnderflowException;
-import java.nio.ByteBuffer;
 import java.nio.channels.ByteChannel;
+import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
 import org.understudy.guest.EpochSink;
 
 /**
  * The standby's end of a conversation: hello, then epochs into a sink until the link ends. Runs in
- * the caller's thread; {@code link-heartbeat} answers meanwhile.
+ * the caller's thread; {@code link-heartbeat} says meanwhile that this side lives.
  */
 public final class LinkReceiver {
   /** Decides about a guest that wants to be followed. */
@@ -28,7 +35,10 @@ public final class LinkReceiver {
     /** The last committed epoch, 0 for none. */
     long committedEpoch();
 
-    /** Where its epochs go; commit returns when an epoch is durable. */
+    /**
+     * Where its epochs go; commit returns when an epoch is durable. An IOException fails the epoch
+     * and every later one of this link.
+     */
     EpochSink sink();
 
     /** The primary ends the conversation in an orderly way. */
@@ -37,144 +47,198 @@ public final class LinkReceiver {
 
   private final ByteChannel channel;
   private final FrameReader in;
-  private final FrameWriter out;
   private final long heartbeatMs;
   private final LongSupplier clockNs;
-  private volatile long heardNs;
-  private volatile boolean busy = true;
+  private final FrameWriter out; // guarded by itself
+  private volatile long committed;
   private volatile boolean ended;
+  private volatile Heartbeat heard = Heartbeat.NONE;
+  private boolean failedTold;
+  private boolean goodbyeHeard;
 
   /** Over a blocking channel, which the caller closes. */
   public LinkReceiver(ByteChannel channel, long heartbeatMs, LongSupplier clockNs) {
     this.channel = channel;
     this.heartbeatMs = heartbeatMs;
     this.clockNs = clockNs;
-    in = new FrameReader(channel);
-    out = new FrameWriter(channel);
-    heardNs = clockNs.getAsLong();
+    in = new FrameReader(channel, clockNs);
+    out = new FrameWriter(FrameWriter.to(channel, 8 << 10));
   }
 
   /**
-   * Milliseconds since the primary was last heard; 0 while an epoch is being stored and nobody
-   * listens, {@link Long#MAX_VALUE} when the conversation has ended.
+   * Milliseconds spent listening since the primary was last heard; 0 while the sink is busy and
+   * nobody listens, {@link Long#MAX_VALUE} when the conversation has ended.
    */
   public long silentMs() {
-    return ended ? Long.MAX_VALUE : busy ? 0 : (clockNs.getAsLong() - heardNs) / 1_000_000;
+    return ended ? Long.MAX_VALUE : TimeUnit.NANOSECONDS.toMillis(in.silentNs());
+  }
+
+  /** Milliseconds that the sink has kept this side from listening, 0 while it listens. */
+  public long busyMs() {
+    return ended ? 0 : TimeUnit.NANOSECONDS.toMillis(in.busyNs());
+  }
+
+  /** What the primary's last heartbeat said. */
+  public Heartbeat heard() {
+    return heard;
+  }
+
+  /** Bytes read from the link. */
+  public long wireBytes() {
+    return in.bytesRead();
+  }
+
+  /** Unknown optional frames that were skipped. */
+  public long skippedFrames() {
+    return in.skippedFrames();
   }
 
   /**
    * Serves the conversation until its end.
    *
-   * @throws IOException if the link broke or the stream is not what the format allows; the
-   *     unfinished epoch is discarded then
+   * @throws IOException if the link broke, or a {@link LinkFormatException} if the stream is not
+   *     what the format allows; the unfinished epoch is discarded then
    */
   public void serve(Acceptor acceptor) throws IOException {
     try {
-      if (!in.next()) {
-        throw new IOException("the primary closed the link without a word");
-      }
-      if (in.type() != LinkFormat.HELLO) {
-        throw new LinkFormatException(0, "frame type " + in.type() + " for HELLO");
-      }
-      Hello hello = readHello();
       Followed followed;
+      Hello hello;
       try {
+        hello = readHello();
         followed = acceptor.accept(hello, this);
       } catch (IOException e) {
-        reply(LinkFormat.REFUSES, 0, String.valueOf(e.getMessage()));
+        reply(new LinkReply(false, 0, String.valueOf(e.getMessage())), e);
         throw e;
       }
-      reply(LinkFormat.ACCEPTS, followed.committedEpoch(), "");
+      committed = followed.committedEpoch();
+      reply(new LinkReply(true, committed, ""), null);
       follow(hello, followed);
     } finally {
       ended = true;
     }
   }
 
+  /** Ends the conversation from another thread. */
+  public void abort() throws IOException {
+    channel.close();
+  }
+
   private Hello readHello() throws IOException {
+    int type = in.next();
+    if (type == FrameReader.END_OF_STREAM) {
+      throw new IOException("the primary closed the link without a word");
+    }
+    if (type != HELLO) {
+      throw in.refuse(LinkFormat.name(type) + ", expected HELLO");
+    }
+    return Hello.read(in);
+  }
+
+  private void reply(LinkReply reply, IOException cause) throws IOException {
     try {
-      return Hello.read(in.payload(), 0);
-    } catch (BufferUnderflowException e) {
-      throw new LinkFormatException(0, "a HELLO shorter than its fields");
-    } catch (IllegalArgumentException | ArithmeticException e) {
-      throw new LinkFormatException(0, "a HELLO with " + e.getMessage());
+      synchronized (out) {
+        reply.write(out);
+      }
+    } catch (IOException e) {
+      if (cause == null) {
+        throw e;
+      }
+      cause.addSuppressed(e); // what led to the refusal says more
     }
   }
 
   private void follow(Hello hello, Followed followed) throws IOException {
-    EpochDecoder decoder =
-        new EpochDecoder(in, hello.layout().pages(), followed.committedEpoch(), followed.sink());
-    Heartbeat heartbeat = new Heartbeat(out, heartbeatMs);
+    FirstFailure sink = new FirstFailure(followed.sink());
+    EpochDecoder decoder = new EpochDecoder(in, hello.layout().pages(), committed, sink);
+    Thread beating = new Thread(this::beat, "link-heartbeat");
+    beating.setDaemon(true);
+    beating.start();
     try {
-      while (nextHeard()) {
-        int type = in.type();
-        if (type == LinkFormat.GOODBYE) {
-          ByteBuffer payload = in.payload();
-          Goodbye reason = Goodbye.of(payload.get(), in.frameOffset());
-          followed.goodbye(reason, Strings.get(payload, in.frameOffset()));
-        } else if (type != LinkFormat.HEARTBEAT) {
-          take(decoder);
-        }
+      int type;
+      while ((type = decoder.nextFrame()) != FrameReader.END_OF_STREAM) {
+        take(type, decoder, sink, followed);
       }
-    } catch (BufferUnderflowException e) {
-      throw new LinkFormatException(in.frameOffset(), "frame type " + in.type() + " is too short");
+      decoder.frame(type); // refuses the end within an epoch
+    } catch (LinkFormatException e) {
+      tell(FAILED, 0, String.valueOf(e.getMessage()), e);
+      throw e;
     } finally {
-      heartbeat.close();
-      decoder.abandon();
+      ended = true;
+      beating.interrupt();
     }
   }
 
-  private boolean nextHeard() throws IOException {
-    heardNs = clockNs.getAsLong();
-    busy = false;
-    boolean more = in.next();
-    heardNs = clockNs.getAsLong();
-    busy = true;
-    return more;
-  }
-
-  private void take(EpochDecoder decoder) throws IOException {
-    if (in.type() < LinkFormat.EPOCH_BEGIN || in.type() > LinkFormat.EPOCH_DISCARD) {
-      if ((in.type() & LinkFormat.OPTIONAL) == 0) {
-        throw new LinkFormatException(
-            in.frameOffset(), "unknown mandatory frame type " + in.type());
+  private void take(int type, EpochDecoder decoder, FirstFailure sink, Followed followed)
+      throws IOException {
+    if (type == HEARTBEAT) {
+      try {
+        heard = Heartbeat.read(in, heard);
+      } catch (LinkFormatException e) {
+        decoder.abandon(e);
+        throw e;
       }
       return;
     }
-    long started = clockNs.getAsLong();
-    long ended = decoder.take();
-    if (ended != 0) {
-      try {
-        decoder.commit(ended);
-      } catch (IOException e) {
-        say(LinkFormat.FAILED, ended, e.getMessage());
-        return;
+    if (type == GOODBYE && !goodbyeHeard && !decoder.isOpen()) {
+      Goodbye reason = Goodbye.read(in);
+      String sentence = in.string("sentence", 0, MAX_SENTENCE_BYTES);
+      in.endOfBody();
+      goodbyeHeard = true;
+      followed.goodbye(reason, sentence);
+      return;
+    }
+    if (goodbyeHeard) {
+      throw in.refuse(LinkFormat.name(type) + " after GOODBYE");
+    }
+    long startedNs = clockNs.getAsLong();
+    EpochDecoder.Step step = decoder.frame(type);
+    if (sink.failure() != null) {
+      if (!failedTold) {
+        failedTold = true;
+        tell(FAILED, decoder.epoch(), String.valueOf(sink.failure().getMessage()), null);
       }
-      ByteBuffer payload = ByteBuffer.allocate(16);
-      payload.putLong(ended).putLong(clockNs.getAsLong() - started);
-      out.frame(LinkFormat.COMMITTED, payload.flip(), null);
+    } else if (type == EPOCH_END && step == EpochDecoder.Step.COMMITTED) {
+      committed = decoder.epoch();
+      tellCommitted(clockNs.getAsLong() - startedNs);
+    }
+  }
+
+  private void tellCommitted(long tookNs) throws IOException {
+    synchronized (out) {
+      out.begin(COMMITTED, 16).putLong(committed).putLong(Math.max(0, tookNs));
+      out.end();
       out.flush();
     }
   }
 
-  private void say(int type, long epoch, String sentence) throws IOException {
-    ByteBuffer payload = ByteBuffer.allocate(LinkFormat.MAX_STRING_BYTES + 16);
-    payload.putLong(epoch);
-    Strings.put(payload, String.valueOf(sentence));
-    out.frame(type, payload.flip(), null);
-    out.flush();
+  private void tell(int type, long epoch, String sentence, IOException cause) throws IOException {
+    try {
+      synchronized (out) {
+        FrameWriter.putString(
+            out.begin(type, 10 + MAX_SENTENCE_BYTES).putLong(epoch), sentence, MAX_SENTENCE_BYTES);
+        out.end();
+        out.flush();
+      }
+    } catch (IOException e) {
+      if (cause == null) {
+        throw e;
+      }
+      cause.addSuppressed(e);
+    }
   }
 
-  private void reply(int answer, long epoch, String sentence) throws IOException {
-    ByteBuffer payload = ByteBuffer.allocate(LinkFormat.MAX_STRING_BYTES + 16);
-    payload.put((byte) answer).putLong(epoch);
-    Strings.put(payload, sentence);
-    out.frame(LinkFormat.HELLO_REPLY, payload.flip(), null);
-    out.flush();
-  }
-
-  /** Ends the conversation from another thread. */
-  public void abort() throws IOException {
-    channel.close();
+  private void beat() {
+    try {
+      for (long sequence = 1; !ended; sequence++) {
+        synchronized (out) {
+          new Heartbeat(sequence, committed, in.busyNs()).write(out);
+        }
+        Thread.sleep(heartbeatMs);
+      }
+    } catch (IOException e) {
+      // The thread that reads finds the link broken, too, and says so.
+    } catch (InterruptedException e) {
+      // The conversation has ended.
+    }
   }
 }

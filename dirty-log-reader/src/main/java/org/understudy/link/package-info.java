@@ -1,5 +1,5 @@
 /**
- * The wire format between the two hosts, docs/formats/epoch-link.md: reader, writer, and the two
- * ends of a conversation.
+ * The wire format between hosts, both directions: docs/formats/epoch-link.md. Knows byte channels,
+ * not sockets.
  */
 package org.understudy.link;

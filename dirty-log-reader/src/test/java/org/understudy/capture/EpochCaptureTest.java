@@ -10,6 +10,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
@@ -104,6 +105,31 @@ class EpochCaptureTest {
       assertEquals(50, guard.begun);
       assertEquals(50, guard.firstBytes);
       assertEquals(50, guard.asked);
+    }
+  }
+
+  @Test
+  void aConfinedQemuOfAnotherUserIsCapturedToo() throws IOException {
+    Path setpriv = Path.of("/usr/bin/setpriv");
+    Assumptions.assumeTrue(Files.isExecutable(setpriv), "no " + setpriv);
+    Assumptions.assumeTrue(ProcessOwner.of((int) ProcessHandle.current().pid()).uid() == 0, "root");
+    Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxrwxrwx"));
+    start(
+        new Qemu(
+            setpriv,
+            List.of(
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                TestGuest.PROGRAM.toString(),
+                "-sandbox",
+                "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")));
+    assertEquals(new ProcessOwner(65534, 65534), ProcessOwner.of(guest.pid()));
+    try (EpochCapture capture = capture(CaptureSettings.ofSlab(64 << 20))) {
+      for (long epoch = 1; epoch <= 3; epoch++) {
+        committed(capture.captureInto(sink, epoch));
+        assertArrayEquals(log.seen, sink.committed);
+      }
     }
   }
 

@@ -43,20 +43,20 @@ final class TestGuest implements AutoCloseable {
     this.folder = folder;
     Path socket = folder.resolve("qmp");
     secondSocket = folder.resolve("qmp2");
-    List<String> line =
-        new ArrayList<>(
-            List.of(
-                qemu.binary().toString(),
-                "-accel",
-                "tcg",
-                "-display",
-                "none",
-                "-nodefaults",
-                "-qmp",
-                "unix:" + socket + ",server=on,wait=off",
-                "-qmp",
-                "unix:" + secondSocket + ",server=on,wait=off"));
+    List<String> line = new ArrayList<>();
+    line.add(qemu.binary().toString());
     line.addAll(qemu.arguments());
+    line.addAll(
+        List.of(
+            "-accel",
+            "tcg",
+            "-display",
+            "none",
+            "-nodefaults",
+            "-qmp",
+            "unix:" + socket + ",server=on,wait=off",
+            "-qmp",
+            "unix:" + secondSocket + ",server=on,wait=off"));
     line.addAll(List.of(arguments));
     Path log = folder.resolve("qemu.log");
     process =

@@ -195,12 +195,15 @@ class DirtyLogTest {
     } catch (IOException e) {
       assumeTrue(false, "huge pages cannot be reserved: " + e.getMessage());
     }
-    for (String method : METHODS) {
-      if (DirtyLogs.probe().stream().anyMatch(a -> a.method().equals(method) && a.available())) {
-        hugetlbPages(method, kind);
+    try {
+      for (String method : METHODS) {
+        if (DirtyLogs.probe().stream().anyMatch(a -> a.method().equals(method) && a.available())) {
+          hugetlbPages(method, kind);
+        }
       }
+    } finally {
+      Files.writeString(pool, before);
     }
-    Files.writeString(pool, before);
   }
 
   private void hugetlbPages(String method, String kind) throws Exception {
@@ -252,6 +255,20 @@ class DirtyLogTest {
   }
 
   @Test
+  void memoryMappedAnewIsAnErrorNotSilence() throws Exception {
+    try (Target target = new Target("writer")) {
+      TargetRam ram = TargetRam.of(target, List.of("anon"), 64);
+      try (DirtyLog log = open(ram.mapping(), DirtyLogs.PAGEMAP_SCAN)) {
+        rearmed(log, ram);
+        target.ask("remap %x 8".formatted(ram.mapping().addressOf(16)));
+        IOException anew = assertThrows(IOException.class, () -> rearmed(log, ram));
+        assertTrue(anew.getMessage().contains("EPERM"), anew.getMessage());
+        assertThrows(IOException.class, () -> looked(log, ram));
+      }
+    }
+  }
+
+  @Test
   void bestAvailableMethodIsChosenAndEveryOtherHasAReason() throws Exception {
     List<DirtyLogs.Availability> probed = DirtyLogs.probe();
     probed.forEach(System.out::println);
@@ -283,7 +300,7 @@ class DirtyLogTest {
                       new org.understudy.guest.RamBlock(
                           "ram", 4096L * Integer.parseInt(arguments[2])))),
               new long[] {Long.parseLong(arguments[1])});
-      try (DirtyLog log = DirtyLogs.open(mapping, DirtyLogs.PAGEMAP_SCAN)) {
+      try (DirtyLog log = new PagemapScanLog(mapping, new Injector(mapping.pid(), ""))) {
         log.rearm(new PageSet(mapping.layout().pages()));
         System.out.println("armed");
         while (true) {

@@ -33,6 +33,7 @@ import org.understudy.linux.ProcessMaps;
 @Tag("qemu")
 class QemuInjectionTest {
   private static final String BINARY = "qemu-system-x86_64";
+  private static final int KILLS_PER_STEP = Integer.getInteger("understudy.kills", 1);
   private static final int RAM_BYTES = 192 << 20;
 
   @TempDir(cleanup = org.junit.jupiter.api.io.CleanupMode.NEVER)
@@ -118,7 +119,7 @@ class QemuInjectionTest {
   @MethodSource("faults")
   void qemuSurvivesTheInjectorsDeathAndAnswersQmp(String fault) throws Exception {
     Set<String> descriptors = userfaultfds();
-    for (int i = 0; i < (fault.endsWith(".kill") ? 3 : 1); i++) {
+    for (int i = 0; i < (fault.endsWith(".kill") ? KILLS_PER_STEP : 1); i++) {
       assertThrows(IOException.class, () -> new Injector(pid(), fault).obtain());
       assertRuns();
     }

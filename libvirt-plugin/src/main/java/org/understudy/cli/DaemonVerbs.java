@@ -81,6 +81,11 @@ final class DaemonVerbs {
     @Parameters(paramLabel = "DOMAIN", description = "name or UUID")
     private String domain;
 
+    @Option(
+        names = "--force",
+        description = "although the standby host cannot be told: understudyd is off there for good")
+    private boolean force;
+
     @Override
     String verb() {
       return "unprotect";
@@ -88,7 +93,7 @@ final class DaemonVerbs {
 
     @Override
     void fill(ObjectNode args) {
-      args.put("domain", domain);
+      args.put("domain", domain).put("force", force);
     }
   }
 

@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.understudy.capture.RamMap;
 import org.understudy.guest.GuestMapping;
+import org.understudy.libvirt.DomainState;
 import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LibvirtGuestMonitor;
 import org.understudy.libvirt.LibvirtStandbyMonitor;
@@ -67,6 +68,27 @@ final class PausedGuest implements AutoCloseable {
       StandbyDomain.tearDown(domain);
       throw e;
     }
+  }
+
+  /**
+   * Whether an earlier daemon's promotion got as far as a guest that has all its pages. It is then
+   * made to run, and made ordinary, if that is what was left to do.
+   */
+  static boolean wasPromoted(ThisHost host, GuestOrder order) throws IOException {
+    LibvirtDomain left = host.libvirt().domainOrNull(order.primary().uuid());
+    if (left == null || !left.state().run().active()) {
+      return false;
+    }
+    try (LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(left, MONITOR_MS)) {
+      if (!monitor.migrationStatus().equals("completed")) {
+        return false;
+      }
+      if (left.state().run() == DomainState.Run.PAUSED) {
+        monitor.resume();
+      }
+    }
+    StandbyDomain.makeOrdinary(host.libvirt(), order.primary().persistentXml());
+    return true;
   }
 
   StandbyGuest loader() {

@@ -6,6 +6,8 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import org.understudy.capture.CaptureOutcome;
 import org.understudy.capture.PauseTiming;
 import org.understudy.guest.PageSet;
@@ -18,6 +20,7 @@ import org.understudy.link.Goodbye;
  * thread, {@code capture-NAME}, does all of it; others only ask for status or for an end.
  */
 final class Protection {
+  private static final Logger log = LoggerFactory.getLogger(Protection.class);
   private static final long RETRY_MS = 1000;
   private static final int EPOCHS_ON_THE_WAY = 2;
   private static final long ACKNOWLEDGE_MS = 60_000;
@@ -171,7 +174,7 @@ final class Protection {
         } catch (IOException e) {
           degrade(e.getMessage());
         } catch (RuntimeException e) {
-          org.slf4j.LoggerFactory.getLogger(Protection.class).error("{}", domain.name(), e);
+          log.error("{}", domain.name(), e);
           degrade(e.toString());
         }
         pause(RETRY_MS);
@@ -242,8 +245,16 @@ final class Protection {
       link.awaitAcknowledged(epoch, ACKNOWLEDGE_MS);
       host.events().add(domain.name(), "epoch " + epoch + " is committed on " + ownership().peer());
     }
+    CaptureOutcome.Committed committed = (CaptureOutcome.Committed) outcome;
+    log.debug(
+        "{} epoch {}: {} pages in {} rounds, last {}",
+        domain.name(),
+        epoch,
+        committed.pages(),
+        committed.pauses().size(),
+        committed.pauses().get(committed.pauses().size() - 1));
     synchronized (lock) {
-      latest = (CaptureOutcome.Committed) outcome;
+      latest = committed;
       committedAtNs = System.nanoTime();
       if (state != State.PROTECTED && state != State.ENDED) {
         enter(State.PROTECTED, "");
@@ -256,7 +267,12 @@ final class Protection {
     host.events().add(domain.name(), sentence);
     link.check();
     switch (discarded.fault()) {
-      case NOT_CONVERGING, DEADLINE -> degrade(sentence); // the next epoch may fit
+      case NOT_CONVERGING, DEADLINE -> {
+        // The next epoch may fit; a first copy simply goes on.
+        if (state() != State.COPYING) {
+          degrade(sentence);
+        }
+      }
       case NO_GUARD, QEMU, LAYOUT_CHANGED, MEMORY, SINK -> throw new IOException(sentence);
     }
   }

@@ -178,6 +178,15 @@ final class Protections {
     }
   }
 
+  /** Another host owns the guest now: a protection of it that this host still has ends. */
+  void lose(UUID domain, String owner) throws InterruptedException {
+    Protection protection = running.remove(domain);
+    if (protection != null) {
+      protection.stop();
+      host.events().add(protection.domain().name(), "host " + owner + " owns the guest now");
+    }
+  }
+
   /** Gives up a protection that never came to be. */
   void abandon(Protection protection) throws InterruptedException, IOException {
     try {

@@ -20,6 +20,7 @@ import org.understudy.link.LinkReceiver;
 import org.understudy.medium.MediumFile;
 import org.understudy.slow.SlowFile;
 import org.understudy.standby.StandbyState;
+import org.understudy.tier.CommittedImage;
 import org.understudy.tier.RecencyFrequency;
 import org.understudy.tier.StandbyImage;
 import org.understudy.tier.TierBudget;
@@ -75,6 +76,7 @@ final class Standby implements LinkReceiver.Followed {
   private volatile boolean stopping;
   private volatile boolean switchoverAnnounced;
   private long rebuildAtNs;
+  private CommittedImage frozen; // under acting, once a promotion has begun
 
   private Standby(
       ThisHost host,
@@ -103,6 +105,40 @@ final class Standby implements LinkReceiver.Followed {
    */
   static Standby prepare(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
       throws IOException {
+    Standby standby = open(host, order, guard, onEnd);
+    standby.watching.start();
+    return standby;
+  }
+
+  /**
+   * Promotes what an earlier daemon had begun to promote when it died: the committed image, with a
+   * new QEMU. The fence was done then.
+   *
+   * @throws IOException with a sentence; the image is intact
+   */
+  static Standby promoteAgain(
+      ThisHost host, GuestOrder order, GuardSight guard, long generation, Runnable onEnd)
+      throws IOException {
+    Standby standby = open(host, order, guard, onEnd);
+    standby.acting.lock();
+    try {
+      standby.checkPromotable();
+      standby.lastFailover = standby.promote(generation).put("why", "a promotion was interrupted");
+    } catch (IOException e) {
+      standby.enter(State.FAILED, e.getMessage()); // stays, for a person to try again
+    } finally {
+      standby.acting.unlock();
+    }
+    return standby;
+  }
+
+  /** Whether there is an image with something to promote in it. */
+  static boolean hasImage(ThisHost host, java.util.UUID domain) {
+    return StandbyImage.exists(host.config().tiersDir().resolve(domain.toString()));
+  }
+
+  private static Standby open(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
+      throws IOException {
     Path folder = host.config().tiersDir().resolve(order.primary().uuid().toString());
     RecencyFrequency policy = new RecencyFrequency(order.layout().pages());
     StandbyImage image = openImage(host, order, folder, policy);
@@ -113,7 +149,6 @@ final class Standby implements LinkReceiver.Followed {
       image.close();
       throw e;
     }
-    standby.watching.start();
     return standby;
   }
 
@@ -369,21 +404,14 @@ final class Standby implements LinkReceiver.Followed {
     TierCounts before = image.counts();
     PromotionReport report;
     try {
-      if (guest == null) {
-        startGuest();
+      if (frozen == null) {
+        // For good: a promotion that failed is repeated with the same epoch.
+        frozen = image.freeze();
       }
-      report = Takeover.run(image, guest, policy);
-      if (report.outcome() instanceof PromotionReport.Outcome.Repeatable lost) {
-        host.events()
-            .add(name(), "the standby QEMU was lost, once more with a new one: " + lost.reason());
-        image.detach();
-        guest.close();
-        startGuest();
-        report = Takeover.run(image, guest, policy);
-      }
-    } catch (IOException e) {
-      enter(State.FAILED, e.getMessage());
-      throw e;
+      report = promoteTwiceAtMost();
+    } catch (IOException | RuntimeException e) {
+      enter(State.FAILED, String.valueOf(e.getMessage()));
+      throw new IOException("the promotion of domain " + name() + " failed: " + e.getMessage(), e);
     }
     ObjectNode json = Takeover.describe(report, before);
     if (!(report.outcome() instanceof PromotionReport.Outcome.Completed)) {
@@ -394,6 +422,36 @@ final class Standby implements LinkReceiver.Followed {
     enter(State.RUNNING, "epoch " + report.epoch() + ", generation " + generation);
     closeImage(true);
     return json;
+  }
+
+  /**
+   * A paused QEMU that is lost costs one more attempt with a new one, also when the guest had run
+   * in it for a moment: it then goes on once more from the committed epoch.
+   */
+  private PromotionReport promoteTwiceAtMost() throws IOException {
+    String lost;
+    try {
+      if (guest == null) {
+        startGuest();
+      }
+      PromotionReport report = Takeover.run(frozen, guest, policy);
+      if (!(report.outcome() instanceof PromotionReport.Outcome.Repeatable)
+          && !(report.outcome() instanceof PromotionReport.Outcome.AwaitsRecovery)) {
+        return report;
+      }
+      lost = report.outcome().toString();
+    } catch (IOException e) {
+      lost = e.getMessage();
+    }
+    host.events().add(name(), "the standby QEMU was lost, once more with a new one: " + lost);
+    image.detach();
+    PausedGuest old = guest;
+    guest = null;
+    if (old != null) {
+      old.close();
+    }
+    startGuest();
+    return Takeover.run(frozen, guest, policy);
   }
 
   private void enter(State to, String why) {

@@ -24,11 +24,13 @@ final class Standbys {
 
   private final ThisHost host;
   private final GuardListener guards;
+  private final Protections protections;
   private final Map<UUID, Standby> running = new ConcurrentHashMap<>();
 
-  Standbys(ThisHost host, GuardListener guards) {
+  Standbys(ThisHost host, GuardListener guards, Protections protections) {
     this.host = host;
     this.guards = guards;
+    this.protections = protections;
   }
 
   /** A peer asks that its guest be followed; may be asked again after a break. */
@@ -56,7 +58,8 @@ final class Standbys {
       running.remove(uuid);
     }
     checkRoom(order);
-    Standby standby = begin(order);
+    // First of all durable: from here on no thread of this daemon, nor a later daemon, takes the
+    // standby's QEMU for a guest of this host's own.
     host.ownership()
         .write(
             new Ownership(
@@ -67,7 +70,12 @@ final class Standbys {
                 Ownership.Role.STANDBY,
                 peer,
                 order.settings(),
-                standby.committedEpoch()));
+                0));
+    protections.lose(uuid, peer);
+    if (known != null && known.generation() < order.generation()) {
+      Standby.delete(host.config().tiersDir().resolve(uuid.toString())); // of an earlier life
+    }
+    Standby standby = begin(order);
     running.put(uuid, standby);
     // For a daemon after this one: with it the last committed epoch can be resumed although the
     // primary is gone.
@@ -104,11 +112,15 @@ final class Standbys {
   synchronized void resume() throws IOException {
     for (Ownership known : host.ownership().all()) {
       Path file = orderFile(known.domain());
-      if (known.role() != Ownership.Role.STANDBY || !Files.exists(file)) {
+      if (!Files.exists(file)) {
         continue;
       }
       try {
         GuestOrder order = GuestOrder.of(JSON.readTree(file.toFile()));
+        if (known.role() == Ownership.Role.PRIMARY) {
+          finishPromotion(known, order);
+          continue;
+        }
         running.put(known.domain(), begin(order));
         host.events()
             .add(known.domainName(), "standby of host " + known.peer() + " is armed again");
@@ -117,6 +129,26 @@ final class Standbys {
             .add(known.domainName(), "the standby could not be armed again: " + e.getMessage());
       }
     }
+  }
+
+  /**
+   * This host owns the guest, and the image that it was made of is still there: an earlier daemon
+   * died in the promotion. If QEMU was not complete, the pages it misses went with that daemon.
+   */
+  private void finishPromotion(Ownership mine, GuestOrder order) throws IOException {
+    UUID uuid = mine.domain();
+    if (!Standby.hasImage(host, uuid) || mine.generation() <= order.generation()) {
+      return; // it was done
+    }
+    if (PausedGuest.wasPromoted(host, order)) {
+      host.events().add(mine.domainName(), "an earlier daemon had promoted it, QEMU is complete");
+      Standby.delete(host.config().tiersDir().resolve(uuid.toString()));
+      return;
+    }
+    host.events().add(mine.domainName(), "its promotion was interrupted, once more");
+    GuardSight guard = new GuardSight(guards, order.guardSession(), order.guardKey());
+    running.put(
+        uuid, Standby.promoteAgain(host, order, guard, mine.generation(), () -> ended(uuid)));
   }
 
   private Standby begin(GuestOrder order) throws IOException {

@@ -10,17 +10,15 @@ import org.understudy.failover.PromotionSettings;
 import org.understudy.guest.PageSet;
 import org.understudy.tier.CommittedImage;
 import org.understudy.tier.PlacementPolicy;
-import org.understudy.tier.StandbyImage;
 import org.understudy.tier.TierCounts;
 
 /** The promotion itself: the committed image, frozen, becomes the paused guest; and its figures. */
 final class Takeover {
   private Takeover() {}
 
-  /** Freezes the image and promotes; the most urgent pages are pushed first. */
-  static PromotionReport run(StandbyImage image, PausedGuest guest, PlacementPolicy policy)
+  /** Promotes; the most urgent pages are pushed first. */
+  static PromotionReport run(CommittedImage frozen, PausedGuest guest, PlacementPolicy policy)
       throws IOException {
-    CommittedImage frozen = image.freeze();
     return Promotion.promote(
         guest.loader(), frozen, urgentFirst(frozen, policy), PromotionSettings.defaults());
   }

@@ -62,8 +62,8 @@ public final class Understudyd {
         new GuardListener(
             new java.net.InetSocketAddress(
                 config.host().listen().host(), config.host().guardPort()));
-    Standbys standbys = new Standbys(host, guards);
     Protections protections = new Protections(host);
+    Standbys standbys = new Standbys(host, guards, protections);
     LocalServer.start(config.host().socket(), new LocalVerbs(host, protections, standbys).verbs());
     PeerServer.start(
         identity,

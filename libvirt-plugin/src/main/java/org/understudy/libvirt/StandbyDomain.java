@@ -89,9 +89,28 @@ public final class StandbyDomain {
 
   /** Ends the standby's QEMU; nothing to do when there is none. */
   public static void tearDown(LibvirtDomain standby) throws IOException {
-    LibvirtDomain there = standby.host().domainOrNull(standby.uuid());
-    if (there != null && there.state().run().active()) {
+    LibvirtDomain there = running(standby);
+    if (there == null) {
+      return;
+    }
+    try {
       there.destroy();
+    } catch (LibvirtFault e) {
+      if (running(standby) != null) { // otherwise it has gone by itself meanwhile
+        throw e;
+      }
+    }
+  }
+
+  private static LibvirtDomain running(LibvirtDomain standby) throws LibvirtFault {
+    LibvirtDomain there = standby.host().domainOrNull(standby.uuid());
+    try {
+      return there != null && there.state().run().active() ? there : null;
+    } catch (LibvirtFault e) {
+      if (standby.host().domainOrNull(standby.uuid()) == null) {
+        return null;
+      }
+      throw e;
     }
   }
 }

@@ -43,7 +43,7 @@ class UnderstudyTest {
         "protect web --standby b --interval 1.5s",
         "{'domain':'web','standby':'b','intervalMs':1500}");
     expected.put("protect web --standby=b", "{'domain':'web','standby':'b'}");
-    expected.put("unprotect web", "{'domain':'web'}");
+    expected.put("unprotect web", "{'domain':'web','force':false}");
     expected.put("list", "{}");
     expected.put("status", "{'json':false}");
     expected.put("status web --json", "{'domain':'web','json':true}");

@@ -88,7 +88,7 @@ class StandbyOnAnotherHostTest {
     try (LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(standby, 10_000)) {
       assertEquals(new StandbyStatus(StandbyStatus.ARMED, ""), monitor.standbyStatus());
       monitor.enablePostcopyRam();
-      Path socket = bed.hosts.folder().resolve("in.sock");
+      Path socket = bed.hosts.outside(Host.B, "in.sock");
       monitor.migrateIncoming(socket);
       assertTrue(Files.exists(socket), "QEMU listens");
       EventRecord events = new EventRecord("armed");
@@ -174,10 +174,11 @@ class StandbyOnAnotherHostTest {
   @Test
   void aPromotedDomainIsSavedMigratedShutDownAndStartedLikeAnyOther() throws Exception {
     LibvirtDomain primary = bed.startOnA(LibvirtBed.proof("promoted"));
+    bed.serialOnA("promoted").awaitPasses(2, LibvirtBed.BOOT);
     PrimaryDomain description = PrimaryDomain.of(primary);
     LibvirtDomain standby = StandbyDomain.createPaused(bed.b, description);
     LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(standby, 10_000);
-    Path socket = bed.hosts.folder().resolve("go.sock");
+    Path socket = bed.hosts.outside(Host.B, "go.sock");
     monitor.migrateIncoming(socket);
     primary.qmp(QmpCommand.of("migrate", QmpCommand.arguments().put("uri", "unix:" + socket)));
     long end = System.nanoTime() + Duration.ofSeconds(60).toNanos();
@@ -192,6 +193,7 @@ class StandbyOnAnotherHostTest {
     monitor.awaitRunning(5000);
     monitor.close();
     serial.await(COUNTS, position, LibvirtBed.BOOT);
+    serial.awaitPasses(2, LibvirtBed.BOOT);
     StandbyDomain.makeOrdinary(bed.b, description.persistentXml());
     assertFalse(standby.persistentXml().contains("incoming"));
     // It can be protected again, and is not passed -incoming twice.
