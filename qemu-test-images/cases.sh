@@ -256,7 +256,8 @@ printed_since() { # host, what the serial port had printed, count
 full_disk() {
   local tiers=$work/b-us/state/tiers pid count epoch
   # Whatever is seen here, the next case needs room.
-  trap 'on b sh -c "rm -f $tiers/filler*"' EXIT
+  # shellcheck disable=SC2064
+  trap "on b rm -f $tiers/filler $tiers/filler2" EXIT
   mkdir -p "$tiers"
   on b mount -t tmpfs -o size=400m none "$tiers"
   pid=$(qemu_pid a)
