@@ -134,7 +134,7 @@ final class Standby implements LinkReceiver.Followed {
   }
 
   /** Whether there is an image with something to promote in it. */
-  static boolean hasImage(ThisHost host, java.util.UUID domain) {
+  static boolean hasImage(ThisHost host, UUID domain) {
     return StandbyImage.exists(host.config().tiersDir().resolve(domain.toString()));
   }
 
@@ -378,28 +378,6 @@ final class Standby implements LinkReceiver.Followed {
     }
   }
 
-  /**
-   * Where the primary's request is kept while its guest is followed, and until a promotion is
-   * complete.
-   */
-  static Path orderFile(ThisHost host, UUID uuid) {
-    return host.config().tiersDir().resolve(uuid + ".order");
-  }
-
-  /**
-   * An earlier daemon died in the promotion: does it once more, from the same committed epoch. The
-   * primary was fenced then, and this host owns the guest.
-   */
-  void finishPromotion(long generation) throws IOException {
-    acting.lock();
-    try {
-      checkPromotable();
-      lastFailover = promote(generation);
-    } finally {
-      acting.unlock();
-    }
-  }
-
   private void checkPromotable() throws IOException {
     if (state == State.RUNNING || state == State.PROMOTING || state == State.ENDED) {
       throw new IOException("domain " + name() + " is " + state + " here");
@@ -442,7 +420,6 @@ final class Standby implements LinkReceiver.Followed {
       throw new IOException("the promotion of domain " + name() + " failed: " + report.outcome());
     }
     guest.makeOrdinary();
-    Files.deleteIfExists(orderFile(host, order.primary().uuid())); // the promotion is complete
     enter(State.RUNNING, "epoch " + report.epoch() + ", generation " + generation);
     closeImage(true);
     return json;

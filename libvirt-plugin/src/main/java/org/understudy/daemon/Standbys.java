@@ -12,8 +12,6 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.understudy.file.DurableFile;
 import org.understudy.guard.GuardListener;
 import org.understudy.libvirt.Finding;
-import org.understudy.libvirt.LibvirtDomain;
-import org.understudy.libvirt.LibvirtStandbyMonitor;
 import org.understudy.libvirt.QemuConf;
 import org.understudy.libvirt.StandbyHostCheck;
 import org.understudy.link.LinkReceiver;
@@ -81,7 +79,7 @@ final class Standbys {
     running.put(uuid, standby);
     // For a daemon after this one: with it the last committed epoch can be resumed although the
     // primary is gone.
-    DurableFile.replace(Standby.orderFile(host, uuid), JSON.writeValueAsBytes(order.toJson()));
+    DurableFile.replace(orderFile(uuid), JSON.writeValueAsBytes(order.toJson()));
     host.events().add(order.primary().name(), "standby of host " + peer + " is armed");
     return standby;
   }
@@ -103,31 +101,29 @@ final class Standbys {
     }
   }
 
+  private Path orderFile(UUID uuid) {
+    return host.config().tiersDir().resolve(uuid + ".order");
+  }
+
   /**
    * After a start of the daemon: follows again what an earlier one followed; the primary comes by
-   * itself, if it still can. A promotion that an earlier daemon did not finish is finished.
+   * itself, if it still can.
    */
   synchronized void resume() throws IOException {
     for (Ownership known : host.ownership().all()) {
-      Path file = Standby.orderFile(host, known.domain());
+      Path file = orderFile(known.domain());
       if (!Files.exists(file)) {
         continue;
       }
       try {
         GuestOrder order = GuestOrder.of(JSON.readTree(file.toFile()));
-        if (known.role() == Ownership.Role.PRIMARY && isWhole(known.domain())) {
-          Files.delete(file); // all but the tidying up was done
-          Standby.delete(host.config().tiersDir().resolve(known.domain().toString()));
+        if (known.role() == Ownership.Role.PRIMARY) {
+          finishPromotion(known, order);
           continue;
         }
-        Standby standby = begin(order);
-        running.put(known.domain(), standby);
+        running.put(known.domain(), begin(order));
         host.events()
             .add(known.domainName(), "standby of host " + known.peer() + " is armed again");
-        if (known.role() == Ownership.Role.PRIMARY) {
-          host.events().add(known.domainName(), "its promotion was cut off and is repeated");
-          standby.finishPromotion(known.generation());
-        }
       } catch (IOException e) {
         host.events()
             .add(known.domainName(), "the standby could not be armed again: " + e.getMessage());
@@ -135,16 +131,24 @@ final class Standbys {
     }
   }
 
-  /** Whether the promoted guest runs here with all its pages, so that it needs nobody any more. */
-  private boolean isWhole(UUID uuid) throws IOException {
-    LibvirtDomain domain = host.libvirt().domainOrNull(uuid);
-    if (domain == null || !domain.state().run().active()) {
-      return false;
+  /**
+   * This host owns the guest, and the image that it was made of is still there: an earlier daemon
+   * died in the promotion. If QEMU was not complete, the pages it misses went with that daemon.
+   */
+  private void finishPromotion(Ownership mine, GuestOrder order) throws IOException {
+    UUID uuid = mine.domain();
+    if (!Standby.hasImage(host, uuid) || mine.generation() <= order.generation()) {
+      return; // it was done
     }
-    try (LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(domain, 10_000)) {
-      return monitor.standbyStatus().runState().equals("running")
-          && monitor.migrationStatus().equals("completed");
+    if (PausedGuest.wasPromoted(host, order)) {
+      host.events().add(mine.domainName(), "an earlier daemon had promoted it, QEMU is complete");
+      Standby.delete(host.config().tiersDir().resolve(uuid.toString()));
+      return;
     }
+    host.events().add(mine.domainName(), "its promotion was interrupted, once more");
+    GuardSight guard = new GuardSight(guards, order.guardSession(), order.guardKey());
+    running.put(
+        uuid, Standby.promoteAgain(host, order, guard, mine.generation(), () -> ended(uuid)));
   }
 
   private Standby begin(GuestOrder order) throws IOException {
@@ -223,7 +227,7 @@ final class Standbys {
     } else {
       Standby.delete(host.config().tiersDir().resolve(uuid.toString()));
     }
-    Files.deleteIfExists(Standby.orderFile(host, uuid));
+    Files.deleteIfExists(orderFile(uuid));
     Ownership known = host.ownership().read(uuid).orElse(null);
     if (known != null && known.role() == Ownership.Role.STANDBY) {
       host.ownership().remove(uuid);
