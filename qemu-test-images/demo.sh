@@ -26,6 +26,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+export UNDERSTUDYD_JAVA_OPTS=-Dunderstudy.log=DEBUG # a line for each epoch
 say "== two hosts, a libvirt and an understudyd on each"
 bed_up
 say "== a VM of $memory_mib MiB with redis under load on host a"
@@ -35,21 +36,8 @@ say "== understudy protect $domain --standby b --fast 25%"
 us a protect $domain --standby b --fast 25%
 
 say "== protected for $seconds s; epochs as they are committed"
-printf '%8s %8s %10s %10s %8s %8s %8s %s\n' epoch pages paused drain fast medium slow guest
-end=$(($(date +%s) + seconds))
-shown=
-while [ "$(date +%s)" -lt $end ]; do
-  status=$(us a status $domain --json)
-  value() { printf '%s\n' "$status" | sed -n "s/^ *\"$1\" : \"\{0,1\}\([^\",]*\).*/\1/p" | head -n 1; }
-  epoch=$(value epoch)
-  if [ -n "$epoch" ] && [ "$epoch" != "$shown" ]; then
-    shown=$epoch
-    standby=$(us b status $domain --json)
-    on_b() { printf '%s\n' "$standby" | sed -n "s/^ *\"$1\" : \"\{0,1\}\([^\",]*\).*/\1/p" | head -n 1; }
-    printf '%8s %8s %7.1f ms %7.1f ms %8s %8s %8s last=%s\n' "$epoch" "$(value pages)" "$(value pausedMs)" "$(value drainMs)" \
-      "$(on_b fastPages)" "$(on_b mediumPages)" "$(on_b slowPages)" "$(last_count a)"
-  fi
-done
+timeout "$seconds" tail -n 0 -F "$work/a.log" 2>/dev/null |
+  sed -un 's/^\([0-9:.]*\) DEBUG .* epoch \([0-9]*\): \([0-9]*\) pages.*open \([0-9.]* ms\).*copy \([0-9.]* ms\).* paused \([0-9.]* ms\);.*/\1  epoch \2 committed: \3 pages, guest paused \6 (copy \5), drain and flush before it \4/p' || true
 
 fast=$(field b fastPages) medium=$(field b mediumPages) slow=$(field b slowPages) zero=$(field b zeroPages) all=$(field b guestPages)
 say "== SIGKILL to QEMU and to the daemon on host a"
