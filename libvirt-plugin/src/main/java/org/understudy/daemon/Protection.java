@@ -265,7 +265,7 @@ final class Protection {
   private void discarded(CaptureOutcome.Discarded discarded, StandbyLink link) throws IOException {
     String sentence = "epoch " + discarded.epoch() + " discarded: " + discarded.reason();
     host.events().add(domain.name(), sentence);
-    link.check();
+    link.check(sentence);
     switch (discarded.fault()) {
       case NOT_CONVERGING, DEADLINE -> {
         // The next epoch may fit; a first copy simply goes on.

@@ -118,10 +118,10 @@ final class StandbyLink implements AutoCloseable {
     return sender;
   }
 
-  /** Throws if the link no longer works. */
-  void check() throws Broken {
+  /** Throws if the link no longer works; {@code found} is what showed it, and says why. */
+  void check(String found) throws Broken {
     if (!sender.isOpen()) {
-      throw new Broken(new IOException("the link to the standby host broke"));
+      throw new Broken(new IOException(found));
     }
   }
 
