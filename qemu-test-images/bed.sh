@@ -67,11 +67,18 @@ write_fence() { # host that fences, host to be fenced, works|broken
     cat >"$work/$1-fence" <<EOF
 #!/bin/sh
 # off|status NAME UUID HOST
-pid=\$(cat "$work/$2.qemu" 2>/dev/null)
-runs() { [ -n "\$pid" ] && tr '\\\\0' ' ' <"/proc/\$pid/cmdline" 2>/dev/null | grep -q "\$1"; }
+# Every QEMU of that UUID in the other host's network, found anew each time; without that host's anchor nobody can say.
+net=\$(readlink "/proc/\$(cat "$work/$2/anchor")/ns/net") || { echo "host $2 has no anchor"; exit 1; }
+pids() {
+  for folder in /proc/[0-9]*; do
+    if grep -qaF -- "\$1" "\$folder/cmdline" 2>/dev/null && grep -qa qemu-system "\$folder/cmdline" 2>/dev/null &&
+      [ "\$(readlink "\$folder/ns/net")" = "\$net" ]; then echo "\${folder#/proc/}"; fi
+  done
+}
+runs() { [ -n "\$(pids "\$1")" ]; }
 case \$1 in
 off)
-  if runs "\$3"; then kill -9 "\$pid"; fi
+  for pid in \$(pids "\$3"); do kill -9 "\$pid"; done
   for i in 1 2 3 4 5 6 7 8 9 10; do runs "\$3" || exit 0; sleep 0.1; done
   exit 1 ;;
 status) if runs "\$3"; then echo on; else echo off; fi ;;
