@@ -64,14 +64,19 @@ proves() { # host, bytes
 }
 
 state_of() { virsh_on "$1" domstate "$domain" 2>/dev/null | head -n 1; }
-# The guest runs on exactly this host, whoever is asked: libvirt and the process table.
+# The guest runs on exactly this host, whoever is asked: libvirt and the process table. In the pause of an epoch libvirt says
+# "paused", so it may be asked again; that it runs twice is never forgiven.
 runs_only_on() {
-  local here_state there_state running
-  here_state=$(state_of "$1") there_state=$(state_of "$(other "$1")")
-  running=$(pgrep -fc "qemu-system.*-uuid $uuid" || true)
-  case "$here_state/$there_state/$running" in
-  running/paused/2 | running/shut\ off/1 | running//1) return 0 ;;
-  esac
+  local here_state there_state running tries
+  for tries in 1 2 3 4 5 6; do
+    here_state=$(state_of "$1") there_state=$(state_of "$(other "$1")")
+    running=$(pgrep -fc "qemu-system.*-uuid $uuid" || true)
+    case "$here_state/$there_state/$running" in
+    running/paused/2 | running/shut\ off/1 | running//1) return 0 ;;
+    running/running/*) break ;;
+    esac
+    nap_ms 170
+  done
   why="the guest is \"$here_state\" on $1, \"$there_state\" on $(other "$1"), in $running processes"
   say "soak: $why"
   return 1

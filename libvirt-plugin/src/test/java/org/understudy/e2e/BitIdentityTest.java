@@ -57,14 +57,15 @@ class BitIdentityTest {
     try (QemuGuest guest =
         QemuGuest.builder(GuestImages.proof())
             .memoryMib(5120)
-            .vcpus(2)
+            .vcpus(4)
+            .uefi()
             .vga()
             .network()
             .balloon()
             .directDisk(64)
             .kernel("proof.size=512 proof.rate=16")
             .start()) {
-      follow(guest.awaitReady(), 5120, 10, true);
+      follow(guest.awaitReady(), 5120, 50, true);
     }
   }
 
@@ -75,7 +76,8 @@ class BitIdentityTest {
       var log = DirtyLogs.open(mapping);
       try (PausedMemory paused = new PausedMemory(log, mapping, presentOnly);
           FollowingStandby standby =
-              new FollowingStandby(Files.createDirectory(folder.resolve("i")), mapping.layout());
+              new FollowingStandby(
+                  Files.createDirectory(folder.resolve("i")), mapping.layout(), guest);
           EpochCapture capture =
               new EpochCapture(
                   monitor, mapping, paused, new NoDeadline(), CaptureSettings.DEFAULT)) {
@@ -86,6 +88,7 @@ class BitIdentityTest {
         Map<String, Integer> changes = new TreeMap<>();
         long pages = 0;
         int pauses = 0;
+        int resident = 0;
         for (int epoch = 1; epoch <= epochs; epoch++) {
           // Inflated and deflated in turn; what the guest gives back becomes zero at once.
           if (epoch % 5 == 2) {
@@ -97,7 +100,8 @@ class BitIdentityTest {
           assertTrue(standby.sender.awaitAcknowledged(epoch, 120_000), "epoch " + epoch);
           pages += done.pages();
           pauses += done.pauses().size();
-          compare(mapping, paused.hash, standby.hashes(epoch), epoch);
+          compare(mapping, paused.hash, standby.hashes(epoch, paused.hash), epoch);
+          resident = Math.max(resident, standby.residentPages);
           for (int block = 0; block < paused.hash.length && epoch > 1; block++) {
             if (paused.changed[block]) {
               changes.merge(mapping.layout().blocks().get(block).name(), 1, Integer::sum);
@@ -106,19 +110,22 @@ class BitIdentityTest {
           balloonSizes.add(guest.qmp().execute("query-balloon").get("actual").asLong() / MIB);
         }
         System.out.printf(
-            "%d epochs of %s: %d pages in %d pauses, %d read at the last; balloon %s MiB;"
+            "%d epochs of %s: %d pages in %d pauses, %d read at the last; %d resident at most;"
+                + " balloon %s MiB;"
                 + " epochs that found a block changed: %s; %s%n",
             epochs,
             mapping.layout(),
             pages,
             pauses,
             paused.pagesRead,
+            resident,
             balloonSizes,
             changes,
             standby.image.counts());
         String ram = mapping.layout().blockNamed("pc.ram") >= 0 ? "pc.ram" : "none";
         assertTrue(changes.getOrDefault(ram, 0) >= epochs / 2, "memory at rest: " + changes);
         assertTrue(balloonSizes.size() > 1, "the balloon never moved: " + balloonSizes);
+        assertTrue(resident > 1000, "only " + resident + " pages were ever in Fast");
         assertTrue(standby.image.counts().mediumPages() > 0, "nothing in Medium");
         assertTrue(standby.image.counts().slowPages() > 0, "nothing in Slow");
         assertTrue(guest.serial().lastCounter().orElseThrow() > counterBefore);

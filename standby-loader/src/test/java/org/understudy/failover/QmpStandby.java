@@ -12,11 +12,11 @@ import org.understudy.testbed.Qmp;
 import org.understudy.testbed.QmpException;
 
 /** The loader's monitor port, and what a survey of RAM needs, over a QMP socket. */
-final class QmpStandby implements StandbyMonitor {
+public final class QmpStandby implements StandbyMonitor {
   private final Qmp qmp;
   private volatile String disturbance = "";
 
-  QmpStandby(Qmp qmp) {
+  public QmpStandby(Qmp qmp) {
     this.qmp = qmp;
   }
 
@@ -54,7 +54,7 @@ final class QmpStandby implements StandbyMonitor {
   }
 
   /** The same connection for a survey of RAM and for saving the devices. */
-  GuestMonitor survey() {
+  public GuestMonitor survey() {
     return new GuestMonitor() {
       @Override
       public String humanCommand(String line) throws IOException {

@@ -2,18 +2,17 @@ package org.understudy.failover;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import org.understudy.capture.RamMap;
 import org.understudy.guest.GuestMapping;
 import org.understudy.guest.PageSet;
 import org.understudy.guest.Pages;
 import org.understudy.standby.StandbyGuest;
-import org.understudy.standby.StandbyProcess;
 import org.understudy.standby.StandbySettings;
 import org.understudy.testbed.QemuGuest;
 
 /** A stopped primary, its image, and an armed standby of the same arguments. */
 final class StandbyPair implements AutoCloseable {
   final QemuGuest primary;
+  private final ArmedStandby armed;
   final QemuGuest qemu;
   final QmpStandby monitor;
   final StoppedGuest image;
@@ -34,33 +33,11 @@ final class StandbyPair implements AutoCloseable {
       throws IOException {
     this.primary = primary;
     this.image = image;
-    qemu = primary.startStandby();
-    try {
-      monitor = new QmpStandby(qemu.qmp());
-      GuestMapping own = RamMap.survey(monitor.survey(), qemu.pid());
-      mapping = new GuestMapping(qemu.pid(), image.layout(), inOrder(own));
-      standby =
-          StandbyGuest.arm(
-              image.layout(),
-              machine,
-              monitor,
-              qemu.folder().resolve("incoming"),
-              probe ? StandbyProcess.of(own, image.layout()) : StandbyProcess.of(qemu.pid()),
-              settings);
-    } catch (IOException | RuntimeException failure) {
-      qemu.close();
-      throw failure;
-    }
-  }
-
-  /** The standby's addresses in the order of the primary's blocks. */
-  private long[] inOrder(GuestMapping own) {
-    long[] addresses = new long[image.layout().blocks().size()];
-    for (int i = 0; i < addresses.length; i++) {
-      int block = own.layout().blockNamed(image.layout().blocks().get(i).name());
-      addresses[i] = own.hostAddress()[block];
-    }
-    return addresses;
+    armed = new ArmedStandby(primary, image.layout(), machine, probe, settings);
+    qemu = armed.qemu;
+    monitor = armed.monitor;
+    mapping = armed.mapping;
+    standby = armed.loader;
   }
 
   /** Places pages with the image's content, and says so in the image. */
@@ -76,7 +53,6 @@ final class StandbyPair implements AutoCloseable {
 
   @Override
   public void close() throws IOException {
-    standby.close();
-    qemu.close();
+    armed.close();
   }
 }
