@@ -1,17 +1,22 @@
 package org.understudy.failover;
 
 import java.io.IOException;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import org.understudy.standby.Inbox;
 import org.understudy.standby.StandbyMonitor;
 
 /**
  * The thread {@code standby-start}: orders the guest to run and sees it run, while the loading
- * thread serves pages. QEMU starts the guest itself after RUN if the order came before.
+ * thread looks at the standby, loads it and serves pages. If the order comes before the device
+ * state, QEMU starts the guest by itself at RUN; an order that came later would wait until the
+ * devices are loaded and then take its own way through the monitor.
  */
 final class GuestStart extends Thread {
   private final StandbyMonitor monitor;
   private final Inbox inbox;
   private final long deadlineMs;
+  private final CountDownLatch ordered = new CountDownLatch(1);
   private volatile long runningNs;
   private volatile String failure;
 
@@ -27,12 +32,21 @@ final class GuestStart extends Thread {
   public void run() {
     try {
       monitor.resume();
+      ordered.countDown();
       monitor.awaitRunning(deadlineMs);
       runningNs = System.nanoTime();
     } catch (IOException refused) {
       failure = refused.getMessage();
     }
+    ordered.countDown();
     inbox.ring();
+  }
+
+  /**
+   * Returns when QEMU has the order or refused it, or after {@code ms}; it is right without, too.
+   */
+  void awaitOrdered(long ms) throws InterruptedException {
+    ordered.await(ms, TimeUnit.MILLISECONDS);
   }
 
   /** {@link System#nanoTime} when the guest was seen running, or 0. */

@@ -23,6 +23,9 @@ public final class Promotion {
 
   private static final int COMMAND_BYTES = 64 << 10;
 
+  /** Longer than the order to start takes through libvirt where nothing holds it up. */
+  private static final long ORDER_MS = 20;
+
   private final Possession standby;
   private final CommittedImage image;
   private final PushOrder order;
@@ -99,6 +102,10 @@ public final class Promotion {
 
   private void prepareAndLoad() throws IOException, InterruptedException {
     ByteBuffer sections = Savevm.deviceSections(image.deviceState());
+    if (settings.start()) {
+      start = new GuestStart(standby.monitor(), inbox, settings.startDeadlineMs());
+      start.start();
+    }
     standby.settle();
     ByteBuffer discards = ByteBuffer.allocateDirect(COMMAND_BYTES);
     check = PresenceCheck.clean(standby, image.fastPages(), discards);
@@ -110,9 +117,8 @@ public final class Promotion {
     Savevm.packageHead(head, sections.remaining());
     ByteBuffer tail = ByteBuffer.allocateDirect(Savevm.PACKAGE_FRAME_BYTES);
     Savevm.packageTail(tail, ping);
-    if (settings.start()) {
-      start = new GuestStart(standby.monitor(), inbox, settings.startDeadlineMs());
-      start.start();
+    if (start != null) {
+      start.awaitOrdered(ORDER_MS);
     }
     preparedNs = System.nanoTime();
     standby.write(discards.flip(), head.flip(), sections, tail.flip());
