@@ -11,6 +11,7 @@ import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import org.understudy.linux.OwnMemory;
 import org.understudy.linux.PidFd;
 
 /**
@@ -60,14 +61,28 @@ public final class Guard implements AutoCloseable {
       System.err.println("usage: Guard SETTINGS-FILE");
       System.exit(2);
     }
+    try (Guard guard = new Guard(GuardSettings.read(Path.of(arguments[0])))) {
+      withstandMemoryShortage();
+      guard.run();
+    }
+  }
+
+  /**
+   * A host that is short of memory is when a daemon hangs in a pause: its guard then neither ends
+   * nor waits for its own pages.
+   */
+  private static void withstandMemoryShortage() {
     try {
-      // The kernel, short of memory, should take the daemon and even QEMU before their guard.
+      // The kernel should take the daemon and even QEMU before their guard.
       Files.writeString(Path.of("/proc/self/oom_score_adj"), "-900");
     } catch (IOException e) {
-      System.err.println("oom_score_adj stays as it is: " + e.getMessage());
+      log("oom_score_adj stays as it is: " + e.getMessage());
     }
-    try (Guard guard = new Guard(GuardSettings.read(Path.of(arguments[0])))) {
-      guard.run();
+    try {
+      GuardedPause.rehearse(); // so that what it takes to end a pause is in memory
+      OwnMemory.lock();
+    } catch (IOException e) {
+      log("this guard may be paged out: " + e.getMessage());
     }
   }
 

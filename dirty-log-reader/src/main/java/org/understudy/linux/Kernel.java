@@ -22,6 +22,7 @@ final class Kernel {
   static final int FCNTL = 72;
   static final int FCHOWN = 93;
   static final int PTRACE = 101;
+  static final int MLOCKALL = 151;
   static final int OPENAT = 257;
   static final int PIPE2 = 293;
   static final int PROCESS_VM_READV = 310;
