@@ -173,6 +173,32 @@ final class DaemonVerbs {
     }
   }
 
+  @Command(
+      name = "claim",
+      description = {
+        "Make this host the owner of a guest that another one owns, so that it may be started here.",
+        "The other host has to agree: the guest does not run there."
+      })
+  static final class Claim extends Request {
+    @Parameters(paramLabel = "DOMAIN", description = "name or UUID of a domain known here")
+    private String domain;
+
+    @Option(
+        names = "--force",
+        description = "without asking: YOU make sure that it does not run there, now or later")
+    private boolean force;
+
+    @Override
+    String verb() {
+      return "claim";
+    }
+
+    @Override
+    void fill(ObjectNode args) {
+      args.put("domain", domain).put("force", force);
+    }
+  }
+
   @Command(name = "events", description = "Show what has happened.")
   static final class Events extends Request {
     @Option(

@@ -26,12 +26,14 @@ import picocli.CommandLine.ScopeType;
       DaemonVerbs.Status.class,
       DaemonVerbs.Failover.class,
       DaemonVerbs.Switchover.class,
+      DaemonVerbs.Claim.class,
       DaemonVerbs.Events.class,
       DaemonVerbs.Doctor.class,
       TrustVerbs.Identity.class,
       TrustVerbs.Trust.class,
       TrustVerbs.Trusted.class,
       TrustVerbs.Untrust.class,
+      HookVerb.class,
       VersionVerb.class
     })
 public final class Understudy {

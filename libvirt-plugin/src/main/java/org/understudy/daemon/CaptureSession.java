@@ -15,6 +15,7 @@ import org.understudy.guest.PageSet;
 import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LibvirtGuestMonitor;
 import org.understudy.libvirt.PrimaryDomain;
+import org.understudy.ssh.HostPort;
 import org.understudy.ssh.TrustedPeer;
 
 /**
@@ -55,12 +56,11 @@ final class CaptureSession implements AutoCloseable {
   static CaptureSession open(ThisHost host, LibvirtDomain domain, Ownership mine)
       throws IOException {
     TrustedPeer standby = host.trusted().named(mine.peer());
-    int guardPort = StandbyLink.guardPort(host, standby);
+    HostPort guards = StandbyLink.guardAddress(host, standby);
     LibvirtGuestMonitor monitor = new LibvirtGuestMonitor(domain);
     GuestMapping mapping = RamMap.survey(monitor, domain.pid());
     PrimaryDomain primary = PrimaryDomain.of(domain);
-    GuardLine guard =
-        GuardLine.open(host, domain, mapping.pid(), standby.address().host(), guardPort);
+    GuardLine guard = GuardLine.open(host, domain, mapping.pid(), guards.host(), guards.port());
     DirtyLog log = null;
     try {
       log = DirtyLogs.open(mapping);
@@ -99,7 +99,13 @@ final class CaptureSession implements AutoCloseable {
   /** What to ask of the standby host. */
   GuestOrder order(Ownership mine) {
     return new GuestOrder(
-        primary, mine.generation(), mine.settings(), layout(), guard.session(), guard.key());
+        primary,
+        mine.generation(),
+        mine.settings(),
+        layout(),
+        guard.session(),
+        guard.key(),
+        mine.autostart());
   }
 
   /**

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
+import org.understudy.libvirt.QemuHook;
 import org.understudy.ssh.HostPort;
 
 /**
@@ -23,9 +24,22 @@ public record DaemonConfig(
    * @param stateDir durable: identity, trusted hosts, ownership of domains
    * @param runDir volatile: the local socket
    * @param listen TCP, for peers' daemons
-   * @param guardPort UDP, for the guards' word, at the same address
+   * @param guardPort UDP, for the guards' word
+   * @param guardAddress where guards of other hosts reach this one, best over another network than
+   *     the daemons; the word "same": where the daemons do
    */
-  public record Host(String name, Path stateDir, Path runDir, HostPort listen, int guardPort) {
+  public record Host(
+      String name,
+      Path stateDir,
+      Path runDir,
+      HostPort listen,
+      int guardPort,
+      String guardAddress) {
+    /** Where guards reach this host, unless it is where the daemons do. */
+    public Optional<String> guardsElsewhere() {
+      return guardAddress.equals("same") ? Optional.empty() : Optional.of(guardAddress);
+    }
+
     /** Where the daemon answers the CLI. */
     public Path socket() {
       return runDir.resolve("understudyd.sock");
@@ -38,9 +52,21 @@ public record DaemonConfig(
    * @param fast share of the guest's RAM that the standby keeps in RAM
    * @param medium share of the guest's RAM that the standby keeps raw on disk
    * @param stagingBytes RAM that one protection may use for an epoch on its way
+   * @param startUnheard whether a guest that was protected here may be started by hand although
+   *     nobody can say whether the standby host has taken over
    */
   public record Protect(
-      int intervalMs, Budget fast, Budget medium, long stagingBytes, Timing timing) {}
+      int intervalMs,
+      Budget fast,
+      Budget medium,
+      long stagingBytes,
+      Timing timing,
+      boolean startUnheard) {}
+
+  /** libvirt's hook as it has to be on this host. */
+  public QemuHook hook() {
+    return new QemuHook(host.name(), host.stateDir(), host.runDir(), protect.startUnheard());
+  }
 
   /**
    * Deadlines of a protection.
@@ -86,7 +112,10 @@ public record DaemonConfig(
             values.parsed("protect.fast", "25%", Budget::parse),
             values.parsed("protect.medium", "100%", Budget::parse),
             (long) values.number("protect.staging-mib", 128, 8, 65_536) << 20,
-            timing);
+            timing,
+            values
+                .matching("protect.start-unheard", "allow", "allow|refuse", "allow or refuse")
+                .equals("allow"));
     String uri = values.matching("libvirt.uri", "qemu:///system", "[a-z+]+://.*", "a libvirt URI");
     Fencing fencing = fencing(values);
     Path tiers = values.path("tiers.dir", host.stateDir().resolve("tiers").toString());
@@ -105,7 +134,9 @@ public record DaemonConfig(
             values.path("host.state-dir", "/var/lib/understudy"),
             values.path("host.run-dir", "/run/understudy"),
             values.parsed("host.listen", "0.0.0.0:16520", HostPort::parse),
-            values.number("host.guard-listen", 16521, 1, 65_535));
+            values.number("host.guard-listen", 16521, 1, 65_535),
+            values.matching(
+                "host.guard-address", "same", "[A-Za-z0-9_.:%-]+", "a host or an address"));
     int room = LocalServer.LONGEST_SOCKET_PATH - "/understudyd.sock".length();
     if (host.runDir().toString().length() > room) {
       throw values.wrong("host.run-dir", "at most %d characters".formatted(room));

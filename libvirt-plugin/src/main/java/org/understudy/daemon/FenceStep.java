@@ -2,6 +2,7 @@ package org.understudy.daemon;
 
 import org.understudy.fence.FenceResult;
 import org.understudy.fence.FenceTarget;
+import org.understudy.fence.NoFence;
 
 /**
  * The fence before a failover.
@@ -25,7 +26,9 @@ record FenceStep(boolean fenced, String sentence) {
     }
     FenceResult result = host.fence().fence(new FenceTarget(name, order.primary().uuid(), peer));
     if (result instanceof FenceResult.Fenced fenced) {
-      return new FenceStep(true, "host " + peer + " is fenced: " + fenced.how());
+      boolean none = host.fence() instanceof NoFence;
+      return new FenceStep(
+          true, (none ? "WARNING: " : "host " + peer + " is fenced: ") + fenced.how());
     }
     return new FenceStep(
         false,

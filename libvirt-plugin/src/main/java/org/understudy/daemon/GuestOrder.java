@@ -22,6 +22,7 @@ import org.understudy.libvirt.PrimaryDomain;
  * @param layout RAM blocks
  * @param guardSession session of the guard's datagrams
  * @param guardKey their key, in hexadecimal
+ * @param autostart whether the domain starts with its host when it is not protected
  */
 record GuestOrder(
     PrimaryDomain primary,
@@ -29,7 +30,8 @@ record GuestOrder(
     Ownership.Settings settings,
     GuestLayout layout,
     UUID guardSession,
-    String guardKey) {
+    String guardKey,
+    boolean autostart) {
 
   /** Without the key. */
   @Override
@@ -47,6 +49,7 @@ record GuestOrder(
     json.put("intervalMs", settings.intervalMs()).put("fast", settings.fast().toString());
     json.put("guardSession", guardSession.toString());
     json.put("guardKey", guardKey);
+    json.put("autostart", autostart);
     var blocks = json.putArray("blocks");
     for (RamBlock block : layout.blocks()) {
       blocks.addObject().put("name", block.name()).put("bytes", block.bytes());
@@ -76,7 +79,8 @@ record GuestOrder(
               json.required("intervalMs").asInt(), Budget.parse(json.required("fast").asText())),
           new GuestLayout(blocks),
           UUID.fromString(json.required("guardSession").asText()),
-          json.required("guardKey").asText());
+          json.required("guardKey").asText(),
+          json.path("autostart").asBoolean());
     } catch (IllegalArgumentException | ArithmeticException | JsonProcessingException e) {
       throw new IOException("a request to follow a guest that is none: " + e.getMessage(), e);
     }

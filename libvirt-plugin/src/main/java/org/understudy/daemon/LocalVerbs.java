@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.understudy.dirtylog.DirtyLogs;
@@ -19,11 +20,13 @@ final class LocalVerbs {
   private static final ObjectMapper JSON = new ObjectMapper();
 
   private final ThisHost host;
+  private final OwnershipWatch ownership;
   private final Protections protections;
   private final Standbys standbys;
 
-  LocalVerbs(ThisHost host, Protections protections, Standbys standbys) {
+  LocalVerbs(ThisHost host, OwnershipWatch ownership, Protections protections, Standbys standbys) {
     this.host = host;
+    this.ownership = ownership;
     this.protections = protections;
     this.standbys = standbys;
   }
@@ -36,6 +39,7 @@ final class LocalVerbs {
         "status", this::status,
         "failover", this::failover,
         "switchover", this::switchover,
+        "claim", this::claim,
         "events", this::events,
         "doctor", this::doctor);
   }
@@ -46,12 +50,19 @@ final class LocalVerbs {
         new Ownership.Settings(
             args.path("intervalMs").asInt(defaults.intervalMs()),
             Budget.parse(args.path("fast").asText(defaults.fast().toString())));
-    if (host.fence().description().equals("none")) {
-      reply.err("warning: there is no fence; a failover may start the guest while it still runs");
-    }
     Protection protection =
         protections.protect(
             args.required("domain").asText(), args.required("standby").asText(), settings);
+    List<Finding> findings = new ArrayList<>(HostFindings.of(host));
+    try {
+      findings.addAll(HostFindings.ask(host, args.required("standby").asText()));
+    } catch (IOException e) {
+      findings.add(new Finding.Warning(e.getMessage())); // the protection has begun all the same
+    }
+    for (Finding finding : findings) {
+      reply.err("warning: " + finding.sentence());
+      host.events().add(protection.domain().name(), "warning: " + finding.sentence());
+    }
     follow(protection, reply);
   }
 
@@ -90,13 +101,16 @@ final class LocalVerbs {
     reply.out("domain " + args.required("domain").asText() + " is no longer protected");
   }
 
-  private String list() {
+  private String list() throws IOException {
     Table table = new Table("domain", "role", "state", "epoch", "generation");
     for (Protection protection : protections.all()) {
       row(table, protection.status());
     }
     for (Standby standby : standbys.all()) {
       row(table, standby.status());
+    }
+    for (ObjectNode known : ownership.status()) {
+      row(table, known);
     }
     return table.toString();
   }
@@ -130,11 +144,16 @@ final class LocalVerbs {
     }
   }
 
-  private List<ObjectNode> allStatus() {
-    return java.util.stream.Stream.concat(
-            protections.all().stream().map(Protection::status),
-            standbys.all().stream().map(Standby::status))
-        .toList();
+  private List<ObjectNode> allStatus() throws IOException {
+    List<ObjectNode> all = new ArrayList<>();
+    protections.all().forEach(each -> all.add(each.status()));
+    standbys.all().forEach(each -> all.add(each.status()));
+    all.addAll(ownership.status());
+    return all;
+  }
+
+  private void claim(ObjectNode args, Reply reply) throws IOException {
+    reply.out(ownership.claim(args.required("domain").asText(), args.path("force").asBoolean()));
   }
 
   private void failover(ObjectNode args, Reply reply) throws IOException, InterruptedException {
@@ -178,7 +197,9 @@ final class LocalVerbs {
               + each.reason());
     }
     reply.out("fence " + host.fence().description());
+    reply.out(host.config().hook().fact());
     well &= tell(diagnosis.findings(), reply);
+    well &= tell(HostFindings.of(host), reply);
     String name = args.path("domain").asText("");
     if (!name.isEmpty()) {
       LibvirtDomain domain = host.libvirt().domain(name);
@@ -186,8 +207,12 @@ final class LocalVerbs {
     }
     String standby = args.path("standby").asText("");
     if (!standby.isEmpty()) {
-      StandbyLink.guardPort(host, host.trusted().named(standby));
-      reply.out("standby host " + standby + " answers");
+      reply.out(
+          "standby host "
+              + standby
+              + " answers, and hears guards at "
+              + StandbyLink.guardAddress(host, host.trusted().named(standby)));
+      well &= tell(HostFindings.ask(host, standby), reply);
     }
     if (!well) {
       throw new IOException("something stands in the way of protection, see above");

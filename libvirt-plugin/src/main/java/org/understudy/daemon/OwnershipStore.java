@@ -89,6 +89,19 @@ public final class OwnershipStore {
         JsonLines.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsBytes(format(ownership)));
   }
 
+  /**
+   * As {@link #write}, if what is known is still {@code expected}.
+   *
+   * @return whether it was
+   */
+  public synchronized boolean writeIf(Ownership expected, Ownership ownership) throws IOException {
+    if (!read(expected.domain()).equals(Optional.of(expected))) {
+      return false;
+    }
+    write(ownership);
+    return true;
+  }
+
   /** Forgets a domain; durable on return. */
   public synchronized void remove(UUID domain) throws IOException {
     DurableFile.delete(file(domain));
@@ -141,6 +154,7 @@ public final class OwnershipStore {
     node.put("intervalMs", ownership.settings().intervalMs());
     node.put("fast", ownership.settings().fast().toString());
     node.put("committedEpoch", ownership.committedEpoch());
+    node.put("autostart", ownership.autostart());
     return node;
   }
 
@@ -157,17 +171,18 @@ public final class OwnershipStore {
         role(text(node, "role")),
         text(node, "peer"),
         new Ownership.Settings(milliseconds(node, "intervalMs"), Budget.parse(text(node, "fast"))),
-        number(node, "committedEpoch"));
+        number(node, "committedEpoch"),
+        node.path("autostart").asBoolean());
   }
 
   private static Ownership.Role role(String text) {
-    return switch (text) {
-      case "primary" -> Ownership.Role.PRIMARY;
-      case "standby" -> Ownership.Role.STANDBY;
-      default ->
-          throw new IllegalArgumentException(
-              "role is '%s', expected primary or standby".formatted(text));
-    };
+    for (Ownership.Role role : Ownership.Role.values()) {
+      if (role.name().toLowerCase(Locale.ROOT).equals(text)) {
+        return role;
+      }
+    }
+    throw new IllegalArgumentException(
+        "role is '%s', expected primary, ending, owner, standby or former".formatted(text));
   }
 
   private static String text(JsonNode node, String key) {

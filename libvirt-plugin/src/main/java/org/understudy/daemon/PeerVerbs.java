@@ -22,8 +22,13 @@ final class PeerVerbs {
 
   Map<String, ControlVerb> verbs() {
     return Map.of(
+        "findings",
+        (peer, args) -> HostFindings.toJson(host),
         "guard-port",
-        (peer, args) -> json().put("port", guards.port()),
+        (peer, args) ->
+            json()
+                .put("port", guards.port())
+                .put("host", host.config().host().guardsElsewhere().orElse("")),
         "owner",
         (peer, args) -> owner(uuid(args)),
         "prepare",
@@ -32,6 +37,10 @@ final class PeerVerbs {
         this::promote,
         "release",
         this::release,
+        "starting",
+        this::starting,
+        "yield",
+        this::yieldTo,
         "standby-status",
         (peer, args) -> standbys.withUuid(uuid(args)).status());
   }
@@ -42,7 +51,45 @@ final class PeerVerbs {
         .read(domain)
         .ifPresent(
             known -> answer.put("generation", known.generation()).put("owner", known.owner()));
+    if (standbys.has(domain) && standbys.withUuid(domain).isTakingOver()) {
+      answer.put("takingOver", true);
+    }
     return answer;
+  }
+
+  /** A primary is about to start its guest anew: a standby of it must not take over any more. */
+  private ObjectNode starting(String peer, ObjectNode args) throws IOException {
+    UUID domain = uuid(args);
+    Ownership known = host.ownership().read(domain).orElse(null);
+    boolean follows = known != null && known.role() == Ownership.Role.STANDBY;
+    if (follows && known.peer().equals(peer) && standbys.has(domain)) {
+      boolean stoodDown =
+          standbys
+              .withUuid(domain)
+              .standDown("host " + peer + " starts the guest anew; nothing is taken over");
+      return owner(domain).put("takingOver", !stoodDown);
+    }
+    return owner(domain);
+  }
+
+  /**
+   * A peer wants to own a guest: given up if it does not run here and nothing of it would be lost.
+   */
+  private ObjectNode yieldTo(String peer, ObjectNode args)
+      throws IOException, InterruptedException {
+    UUID domain = uuid(args);
+    Ownership known = host.ownership().read(domain).orElse(null);
+    if (known == null) {
+      return json().put("generation", 0);
+    }
+    standbys.yieldTo(peer, known);
+    Ownership now = host.ownership().read(domain).orElse(null);
+    return now == null
+        ? json().put("generation", known.generation())
+        : json()
+            .put("generation", now.generation())
+            .put("owner", now.owner())
+            .put("autostart", now.autostart());
   }
 
   private ObjectNode prepare(String peer, ObjectNode args)
@@ -58,10 +105,15 @@ final class PeerVerbs {
 
   private ObjectNode release(String peer, ObjectNode args)
       throws IOException, InterruptedException {
+    Ownership known = host.ownership().read(uuid(args)).orElse(null);
+    if (known != null && known.role().owns()) {
+      throw new IOException(
+          "this host owns generation " + known.generation() + " of domain " + known.domainName());
+    }
     if (standbys.has(uuid(args))) {
       ownedBy(peer, args);
-      standbys.release(uuid(args));
     }
+    standbys.release(uuid(args));
     return json();
   }
 

@@ -1,11 +1,10 @@
 package org.understudy.daemon;
 
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import org.understudy.libvirt.Finding;
@@ -13,8 +12,7 @@ import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LifecycleEvent;
 import org.understudy.libvirt.Preflight;
 import org.understudy.libvirt.QemuConf;
-import org.understudy.ssh.ControlClient;
-import org.understudy.ssh.PeerConnection;
+import org.understudy.ssh.ControlException;
 import org.understudy.ssh.TrustedPeer;
 
 /** The guests of this host that are protected. */
@@ -22,10 +20,12 @@ final class Protections {
   private static final Duration ASK = Duration.ofSeconds(10);
 
   private final ThisHost host;
+  private final Generations generations;
   private final Map<UUID, Protection> running = new ConcurrentHashMap<>();
 
-  Protections(ThisHost host) {
+  Protections(ThisHost host, Generations generations) {
     this.host = host;
+    this.generations = generations;
     host.libvirt()
         .listen(
             new LifecycleEvent.Listener() {
@@ -76,57 +76,62 @@ final class Protections {
       }
       host.events().add(domain.name(), "warning: " + finding.sentence());
     }
-    Ownership known = host.ownership().read(domain.uuid()).orElse(null);
-    if (known != null && !known.owner().equals(host.name())) {
-      throw new IOException(
-          "host "
-              + known.owner()
-              + " owns domain "
-              + domain.name()
-              + " (generation "
-              + known.generation()
-              + "); it must not run here");
+    Ownership mine = owned(domain, peer, settings);
+    synchronized (this) { // the watch must not find the record without its protection
+      host.ownership().write(mine);
+      takeAutostart(domain, mine);
+      return begin(domain, mine);
     }
-    long generation = known == null ? 1 : known.generation();
+  }
+
+  /** The guest's record as it is protected from here, after the standby host has agreed. */
+  private Ownership owned(LibvirtDomain domain, TrustedPeer peer, Ownership.Settings settings)
+      throws IOException {
+    Ownership known = host.ownership().read(domain.uuid()).orElse(null);
+    boolean ours = known == null || known.role().owns();
+    boolean autostart = domain.autostart() || (known != null && ours && known.autostart());
     Ownership mine =
         new Ownership(
             domain.uuid(),
             domain.name(),
-            generation,
+            known == null ? 1 : known.generation(),
             host.name(),
             Ownership.Role.PRIMARY,
-            standby,
+            peer.name(),
             settings,
-            0);
-    checkPeer(peer, mine);
-    host.ownership().write(mine);
-    return begin(domain, mine);
-  }
-
-  /** Whether the standby host is there, trusts us and does not own the guest. */
-  private void checkPeer(TrustedPeer peer, Ownership mine) throws IOException {
-    ObjectNode answer = askOwner(peer, mine.domain());
-    long generation = answer.path("generation").asLong(0);
-    if (generation > mine.generation()) {
+            0,
+            autostart);
+    Generations.Word word = generations.ask(peer.name(), domain.uuid(), ASK);
+    if (!ours && !known.owner().equals(peer.name())) {
       throw new IOException(
-          "host "
-              + peer.name()
-              + " knows generation "
-              + generation
-              + " of domain "
-              + mine.domainName()
-              + ", owned by "
-              + answer.path("owner").asText()
-              + "; this host has "
-              + mine.generation());
+          "host %s owns domain %s (generation %d); if it does not run there, run: understudy claim %s"
+              .formatted(known.owner(), domain.name(), known.generation(), domain.name()));
+    }
+    if (ours && !word.newerThan(mine.generation())) {
+      return mine;
+    }
+    // It runs here, so it was brought here: the other host has to agree that it is not its own.
+    try {
+      return generations.claim(mine, peer.name(), false).as(Ownership.Role.PRIMARY);
+    } catch (ControlException e) {
+      throw new IOException(
+          "host %s owns generation %d of domain %s and does not give it up: %s"
+              .formatted(peer.name(), word.generation(), domain.name(), e.getMessage()),
+          e);
     }
   }
 
-  private ObjectNode askOwner(TrustedPeer peer, UUID domain) throws IOException {
-    try (PeerConnection connection = host.peers().connect(peer, ASK);
-        ControlClient control = ControlClient.open(connection)) {
-      ObjectNode request = JsonNodeFactory.instance.objectNode().put("domain", domain.toString());
-      return control.call("owner", request, ASK);
+  /** A host that comes back must not start the guest by itself: libvirt's autostart is ours now. */
+  private void takeAutostart(LibvirtDomain domain, Ownership mine) throws IOException {
+    if (mine.autostart() && domain.persistentXml() != null && domain.autostart()) {
+      domain.autostart(false);
+      host.events()
+          .add(
+              domain.name(),
+              "libvirt's autostart is switched off while it is protected; understudyd starts it with"
+                  + " the host, once host "
+                  + mine.peer()
+                  + " says that it has not taken over");
     }
   }
 
@@ -146,9 +151,10 @@ final class Protections {
   void unprotect(String name, boolean force) throws IOException, InterruptedException {
     Protection protection = named(name);
     Ownership mine = protection.ownership();
+    boolean told = true;
     if (!protection.isEnded()) {
       try {
-        release(mine);
+        generations.release(mine);
       } catch (IOException e) {
         if (!force) {
           throw new IOException(
@@ -161,21 +167,33 @@ final class Protections {
                   + " over; it stays protected. If understudyd"
                   + " is stopped there for good, use --force");
         }
+        told = false;
       }
     }
-    protection.stop();
-    running.remove(mine.domain());
-    host.ownership().remove(mine.domain());
+    end(protection, told ? Ownership.Role.ENDING : Ownership.Role.OWNER);
     host.events().add(mine.domainName(), "unprotected");
   }
 
-  private void release(Ownership mine) throws IOException {
-    try (PeerConnection connection = host.peers().connect(host.trusted().named(mine.peer()), ASK);
-        ControlClient control = ControlClient.open(connection)) {
-      ObjectNode request = JsonNodeFactory.instance.objectNode();
-      control.call(
-          "release", request.put("domain", mine.domain().toString()), Duration.ofSeconds(60));
+  /**
+   * Stops a protection whose standby was told to let go. It is told once more afterwards: until it
+   * stops, a protection that lost its link has the standby prepared anew.
+   */
+  private void end(Protection protection, Ownership.Role role)
+      throws IOException, InterruptedException {
+    protection.stop();
+    UUID domain = protection.domain().uuid();
+    Ownership known = host.ownership().read(domain).orElse(null);
+    if (known != null && known.role() == Ownership.Role.PRIMARY) {
+      if (role == Ownership.Role.ENDING) {
+        try {
+          generations.release(known);
+        } catch (IOException e) {
+          host.events().add(known.domainName(), "will be told again: " + e.getMessage());
+        }
+      }
+      host.ownership().writeIf(known, known.as(role));
     }
+    running.remove(domain);
   }
 
   /** Another host owns the guest now: a protection of it that this host still has ends. */
@@ -190,14 +208,12 @@ final class Protections {
   /** Gives up a protection that never came to be. */
   void abandon(Protection protection) throws InterruptedException, IOException {
     try {
-      release(protection.ownership());
+      generations.release(protection.ownership());
     } catch (IOException e) {
       // It never was told to follow, or cannot be reached: without a committed epoch it starts
       // nothing.
     }
-    protection.stop();
-    running.remove(protection.domain().uuid());
-    host.ownership().remove(protection.domain().uuid());
+    end(protection, Ownership.Role.ENDING);
   }
 
   /** The protection of a domain. */
@@ -211,27 +227,42 @@ final class Protections {
     throw new IOException("domain " + nameOrUuid + " is not protected here");
   }
 
+  /** The protection of a domain, which may have ended, or null. */
+  Protection of(UUID domain) {
+    return running.get(domain);
+  }
+
+  /** Goes on with a protection whose guest runs again, if {@code known} is still how things are. */
+  synchronized void goOn(LibvirtDomain domain, Ownership known) throws IOException {
+    boolean stale = !host.ownership().read(known.domain()).equals(Optional.of(known));
+    if (stale || running.containsKey(known.domain())) {
+      return;
+    }
+    host.events().add(known.domainName(), "protection goes on");
+    takeAutostart(domain, known);
+    begin(domain, known);
+  }
+
   /** All of them. */
   List<Protection> all() {
     return List.copyOf(running.values());
   }
 
   /**
-   * After a start of the daemon: goes on with what an earlier one protected, if this host still
-   * owns it.
+   * After a start of the daemon: goes on with what an earlier one protected and what runs here.
+   * {@link OwnershipWatch} looks after the rest.
    */
   void resume() throws IOException {
     for (Ownership known : host.ownership().all()) {
-      if (known.role() != Ownership.Role.PRIMARY || known.peer().isEmpty()) {
+      if (known.role() != Ownership.Role.PRIMARY) {
         continue;
       }
       LibvirtDomain domain = host.libvirt().domainOrNull(known.domain());
-      if (domain == null || !domain.state().run().active()) {
+      if (domain != null && domain.state().run().active()) {
+        goOn(domain, known);
+      } else {
         host.events().add(known.domainName(), "was protected and does not run here");
-        continue;
       }
-      host.events().add(known.domainName(), "protection goes on");
-      begin(domain, known);
     }
   }
 }

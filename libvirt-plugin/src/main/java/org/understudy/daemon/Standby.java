@@ -13,6 +13,7 @@ import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.understudy.daemon.FailureDetector.Judgement;
+import org.understudy.daemon.FailureDetector.Verdict;
 import org.understudy.failover.PromotionReport;
 import org.understudy.guest.EpochSink;
 import org.understudy.link.Goodbye;
@@ -76,6 +77,7 @@ final class Standby implements LinkReceiver.Followed {
   private volatile ObjectNode lastFailover;
   private volatile boolean stopping;
   private volatile boolean switchoverAnnounced;
+  private volatile boolean stoodDown;
   private long rebuildAtNs;
   private CommittedImage frozen; // under acting, once a promotion has begun
 
@@ -189,6 +191,45 @@ final class Standby implements LinkReceiver.Followed {
     return state;
   }
 
+  String reason() {
+    return reason;
+  }
+
+  /** Whether the primary is being fenced, or the guest started here. */
+  boolean isTakingOver() {
+    return state == State.FENCING || state == State.PROMOTING;
+  }
+
+  /**
+   * The primary host starts the guest anew: nothing is taken over any more, unless a person asks.
+   *
+   * @return false if this is taking over, or about to: the guest must not be started there
+   */
+  boolean standDown(String why) {
+    boolean may = image.epoch() > 0 && host.config().protect().timing().autoFailover();
+    boolean watches = (state == State.FOLLOWING || state == State.DEGRADED) && !stoodDown;
+    if (may
+        && watches
+        && (guard.word() == FailureDetector.GuestWord.ENDING
+            || judge().verdict() == Verdict.FAILED)) {
+      return false;
+    }
+    // A failover enters its state first and looks at this afterwards; so one of both gives way.
+    stoodDown = true;
+    if (isTakingOver() || state == State.RUNNING || state == State.FAILED) {
+      stoodDown = false;
+      return false;
+    }
+    enter(State.DEGRADED, why);
+    return true;
+  }
+
+  private Judgement judge() {
+    LinkReceiver line = receiver;
+    long linkSilentMs = line == null ? Long.MAX_VALUE : line.silentMs();
+    return detector.judge(linkSilentMs, guard.word(), guard.silentMs());
+  }
+
   /** Whether this follows the very guest that is asked for, and can go on with it. */
   boolean follows(GuestOrder asked) {
     return (state == State.FOLLOWING || state == State.DEGRADED)
@@ -251,12 +292,14 @@ final class Standby implements LinkReceiver.Followed {
   }
 
   private void look() throws InterruptedException {
-    if ((state != State.FOLLOWING && state != State.DEGRADED) || switchoverAnnounced) {
+    if (state == State.FENCE_FAILED && judge().verdict() == Verdict.FOLLOWING) {
+      host.events().add(name(), "link and guard are heard again; nothing had been started");
+      enter(State.FOLLOWING, "");
+    }
+    if ((state != State.FOLLOWING && state != State.DEGRADED) || switchoverAnnounced || stoodDown) {
       return;
     }
-    LinkReceiver line = receiver;
-    long linkSilentMs = line == null ? Long.MAX_VALUE : line.silentMs();
-    Judgement judged = detector.judge(linkSilentMs, guard.word(), guard.silentMs());
+    Judgement judged = judge();
     switch (judged.verdict()) {
       case FOLLOWING -> enter(State.FOLLOWING, "");
       case DEGRADED -> enter(State.DEGRADED, judged.reason());
@@ -285,7 +328,7 @@ final class Standby implements LinkReceiver.Followed {
       return;
     }
     try {
-      failover(why, false);
+      failover(why, false, true);
     } catch (IOException e) {
       log.warn("{}: {}", name(), e.getMessage());
     }
@@ -328,12 +371,21 @@ final class Standby implements LinkReceiver.Followed {
    * @throws IOException with a sentence if the guest was not started
    */
   ObjectNode failover(String why, boolean force) throws IOException, InterruptedException {
+    return failover(why, force, false);
+  }
+
+  private ObjectNode failover(String why, boolean force, boolean unasked)
+      throws IOException, InterruptedException {
     acting.lock();
     try {
       checkPromotable();
       long detectedNs = System.nanoTime();
       long detectedAtMs = System.currentTimeMillis();
       enter(State.FENCING, why);
+      if (unasked && stoodDown) {
+        enter(State.DEGRADED, "the primary host starts the guest anew; nothing is taken over");
+        throw new IOException(reason);
+      }
       FenceStep fenced = FenceStep.run(host, order, force);
       if (!fenced.fenced()) {
         enter(State.FENCE_FAILED, fenced.sentence());
@@ -398,10 +450,11 @@ final class Standby implements LinkReceiver.Followed {
                 name(),
                 generation,
                 host.name(),
-                Ownership.Role.PRIMARY,
+                Ownership.Role.OWNER,
                 host.ownership().read(order.primary().uuid()).map(Ownership::peer).orElse(""),
                 order.settings(),
-                image.epoch()));
+                image.epoch(),
+                order.autostart()));
     TierCounts before = image.counts();
     PromotionReport report;
     try {

@@ -12,6 +12,7 @@ import org.understudy.link.Hello;
 import org.understudy.link.LinkSender;
 import org.understudy.ssh.ControlClient;
 import org.understudy.ssh.ControlException;
+import org.understudy.ssh.HostPort;
 import org.understudy.ssh.PeerConnection;
 import org.understudy.ssh.TrustedPeer;
 
@@ -86,12 +87,15 @@ final class StandbyLink implements AutoCloseable {
     }
   }
 
-  /** The UDP port at which a standby host hears guards. */
-  static int guardPort(ThisHost host, TrustedPeer peer) throws IOException {
+  /** Where a standby host hears guards (UDP). */
+  static HostPort guardAddress(ThisHost host, TrustedPeer peer) throws IOException {
     try (PeerConnection connection = host.peers().connect(peer, CONNECT);
         ControlClient control = ControlClient.open(connection)) {
       ObjectNode nothing = JsonNodeFactory.instance.objectNode();
-      return control.call("guard-port", nothing, CONNECT).required("port").asInt();
+      ObjectNode answer = control.call("guard-port", nothing, CONNECT);
+      String address = answer.path("host").asText("");
+      return new HostPort(
+          address.isEmpty() ? peer.address().host() : address, answer.required("port").asInt());
     }
   }
 

@@ -6,12 +6,14 @@ import java.nio.channels.ByteChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import org.understudy.file.DurableFile;
 import org.understudy.guard.GuardListener;
 import org.understudy.libvirt.Finding;
+import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.QemuConf;
 import org.understudy.libvirt.StandbyHostCheck;
 import org.understudy.link.LinkReceiver;
@@ -56,7 +58,9 @@ final class Standbys {
       }
       there.close(false);
       running.remove(uuid);
+      known = host.ownership().read(uuid).orElse(null); // it may have taken over meanwhile
     }
+    refuseIfRunning(order, known);
     checkRoom(order);
     // First of all durable: from here on no thread of this daemon, nor a later daemon, takes the
     // standby's QEMU for a guest of this host's own.
@@ -70,7 +74,8 @@ final class Standbys {
                 Ownership.Role.STANDBY,
                 peer,
                 order.settings(),
-                0));
+                0,
+                order.autostart()));
     protections.lose(uuid, peer);
     if (known != null && known.generation() < order.generation()) {
       Standby.delete(host.config().tiersDir().resolve(uuid.toString())); // of an earlier life
@@ -82,6 +87,23 @@ final class Standbys {
     DurableFile.replace(orderFile(uuid), JSON.writeValueAsBytes(order.toJson()));
     host.events().add(order.primary().name(), "standby of host " + peer + " is armed");
     return standby;
+  }
+
+  /** Only the QEMU of a standby may be replaced by a standby. */
+  private void refuseIfRunning(GuestOrder order, Ownership known) throws IOException {
+    if (known != null && known.role() == Ownership.Role.STANDBY) {
+      return;
+    }
+    LibvirtDomain there = host.libvirt().domainOrNull(order.primary().uuid());
+    if (there != null && there.state().run().active()) {
+      throw new IOException(
+          "domain %s is %s on host %s; look at both, then destroy it there: virsh destroy %s"
+              .formatted(
+                  order.primary().name(),
+                  there.state().run().toString().toLowerCase(Locale.ROOT),
+                  host.name(),
+                  order.primary().name()));
+    }
   }
 
   private void checkRoom(GuestOrder order) throws IOException {
@@ -117,8 +139,11 @@ final class Standbys {
       }
       try {
         GuestOrder order = GuestOrder.of(JSON.readTree(file.toFile()));
-        if (known.role() == Ownership.Role.PRIMARY) {
+        if (known.role().owns()) {
           finishPromotion(known, order);
+          continue;
+        }
+        if (known.role() != Ownership.Role.STANDBY) {
           continue;
         }
         running.put(known.domain(), begin(order));
@@ -229,8 +254,56 @@ final class Standbys {
     }
     Files.deleteIfExists(orderFile(uuid));
     Ownership known = host.ownership().read(uuid).orElse(null);
-    if (known != null && known.role() == Ownership.Role.STANDBY) {
+    if (known == null || known.role() != Ownership.Role.STANDBY) {
+      return;
+    }
+    LibvirtDomain left = host.libvirt().domainOrNull(uuid);
+    if (left != null && left.persistentXml() != null) {
+      // It ran here once and could be started: the hook has to know whose it is.
+      host.ownership().write(known.as(Ownership.Role.FORMER));
+    } else {
       host.ownership().remove(uuid);
+    }
+  }
+
+  /**
+   * Gives a guest up to a host that asks for it.
+   *
+   * @throws IOException with a sentence: it runs here, or something here would be lost
+   */
+  synchronized void yieldTo(String peer, Ownership known) throws IOException, InterruptedException {
+    UUID uuid = known.domain();
+    Standby standby = running.get(uuid);
+    boolean mayRun = standby == null || standby.state() == Standby.State.RUNNING;
+    LibvirtDomain domain = host.libvirt().domainOrNull(uuid);
+    if (mayRun && domain != null && domain.state().run().active()) {
+      throw new IOException(
+          "domain %s is %s there; shut it down first"
+              .formatted(
+                  known.domainName(), domain.state().run().toString().toLowerCase(Locale.ROOT)));
+    }
+    if (standby != null && (standby.isTakingOver() || standby.state() == Standby.State.FAILED)) {
+      throw new IOException(
+          "its standby of domain %s is %s (%s)"
+              .formatted(known.domainName(), standby.state(), standby.reason()));
+    }
+    switch (known.role()) {
+      case STANDBY -> release(uuid);
+      case PRIMARY, ENDING, OWNER -> {
+        Protection protection = protections.of(uuid);
+        if (protection != null && !protection.isEnded()) {
+          throw new IOException("domain " + known.domainName() + " is protected there");
+        }
+        running.remove(uuid);
+        boolean autostart = known.autostart();
+        if (domain != null && domain.persistentXml() != null && domain.autostart()) {
+          autostart = true;
+          domain.autostart(false);
+        }
+        host.ownership().write(known.lostTo(peer, known.generation() + 1).withAutostart(autostart));
+        host.events().add(known.domainName(), "given up to host " + peer);
+      }
+      case FORMER -> {}
     }
   }
 }

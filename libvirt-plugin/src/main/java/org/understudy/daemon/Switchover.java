@@ -60,7 +60,7 @@ final class Switchover {
       throws IOException, InterruptedException {
     long startedNs = System.nanoTime();
     domain.suspend();
-    Ownership moved = mine.nextGeneration(mine.peer(), Ownership.Role.STANDBY);
+    Ownership moved = mine.nextGeneration(mine.peer(), Ownership.Role.FORMER);
     try {
       CaptureOutcome outcome = capture.captureInto(link.sink(), epoch);
       if (outcome instanceof CaptureOutcome.Discarded discarded) {
@@ -94,7 +94,9 @@ final class Switchover {
               + mine.peer()
               + " runs the guest ("
               + unknown.getMessage()
-              + "); it stays paused here. Look there, then destroy it here or resume it here",
+              + "); it stays paused here. Look there: if it runs, destroy it here; if not, run: understudy claim "
+              + domain.name()
+              + ", and resume it here",
           unknown);
     }
     domain.destroy();

@@ -61,10 +61,15 @@ public final class Understudyd {
     GuardListener guards =
         new GuardListener(
             new java.net.InetSocketAddress(
-                config.host().listen().host(), config.host().guardPort()));
-    Protections protections = new Protections(host);
+                config.host().guardsElsewhere().orElse(config.host().listen().host()),
+                config.host().guardPort()));
+    Generations generations = new Generations(host);
+    Protections protections = new Protections(host, generations);
     Standbys standbys = new Standbys(host, guards, protections);
-    LocalServer.start(config.host().socket(), new LocalVerbs(host, protections, standbys).verbs());
+    OwnershipWatch ownership = new OwnershipWatch(host, generations, protections);
+    LocalServer.start(
+        config.host().socket(), new LocalVerbs(host, ownership, protections, standbys).verbs());
+    StartQuestions.start(host, generations);
     PeerServer.start(
         identity,
         trusted,
@@ -77,6 +82,7 @@ public final class Understudyd {
         ssh);
     standbys.resume();
     protections.resume();
+    ownership.start();
     log.info("understudyd of host {} answers at {}", host.name(), config.host().listen());
     new CountDownLatch(1).await();
   }

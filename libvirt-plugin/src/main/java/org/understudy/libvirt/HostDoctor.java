@@ -40,7 +40,6 @@ public final class HostDoctor {
     }
     try {
       configuration(QemuConf.of(uri), facts, findings);
-      hooks(facts);
     } catch (IOException e) {
       findings.add(new Refused("libvirt's configuration cannot be read: " + e));
     }
@@ -125,17 +124,5 @@ public final class HostDoctor {
                   + value
                   + "; run: sysctl vm.unprivileged_userfaultfd=1"));
     }
-  }
-
-  private static void hooks(List<String> facts) {
-    Path hook = Path.of("/etc/libvirt/hooks/qemu");
-    Path folder = Path.of("/etc/libvirt/hooks/qemu.d");
-    facts.add(
-        "libvirt's hook "
-            + hook
-            + (Files.exists(hook) ? " is there" : " is not installed")
-            + ", "
-            + folder
-            + (Files.isDirectory(folder) ? " is there" : " does not exist"));
   }
 }

@@ -27,6 +27,8 @@ class DaemonConfigTest {
     assertEquals(Path.of("/run/understudy/understudyd.sock"), config.host().socket());
     assertEquals(new HostPort("0.0.0.0", 16520), config.host().listen());
     assertEquals(16521, config.host().guardPort());
+    assertEquals(Optional.empty(), config.host().guardsElsewhere());
+    assertTrue(config.protect().startUnheard());
     assertEquals("qemu:///system", config.libvirtUri());
     assertEquals(1000, config.protect().intervalMs());
     assertEquals("25%", config.protect().fast().toString());
@@ -51,6 +53,7 @@ class DaemonConfigTest {
                 run-dir = /tmp/r
                 listen = [::1]:1
                 guard-listen = 2
+                guard-address = 10.1.2.3
                 [libvirt]
                 uri = qemu:///embed?root=/tmp/x
                 [protect]
@@ -62,6 +65,7 @@ class DaemonConfigTest {
                 heartbeat-ms = 50
                 silent-after-ms = 400
                 auto-failover = no
+                start-unheard = refuse
                 [fence]
                 provider = exec
                 exec = %s
@@ -74,6 +78,8 @@ class DaemonConfigTest {
     assertEquals(Path.of("/tmp/s t"), config.host().stateDir());
     assertEquals(new HostPort("::1", 1), config.host().listen());
     assertEquals(2, config.host().guardPort());
+    assertEquals(Optional.of("10.1.2.3"), config.host().guardsElsewhere());
+    assertFalse(config.protect().startUnheard());
     assertEquals("qemu:///embed?root=/tmp/x", config.libvirtUri());
     assertEquals(new Budget.Size(512L << 20), config.protect().fast());
     assertEquals(new Budget.Percent(12.5), config.protect().medium());
@@ -90,7 +96,7 @@ class DaemonConfigTest {
         Files.readString(sample).replace("exec = /etc/understudy/fence", "exec = " + script());
     DaemonConfig asItStands = DaemonConfig.read(file(text));
     String spelledOut = text.replaceAll("(?m)^#(?=[a-z-]+ = )", "");
-    assertEquals(18, spelledOut.lines().filter(line -> line.matches("[a-z-]+ = .*")).count());
+    assertEquals(20, spelledOut.lines().filter(line -> line.matches("[a-z-]+ = .*")).count());
     DaemonConfig full =
         DaemonConfig.read(
             file(spelledOut.replace("name = host-a", "name = " + asItStands.host().name())));

@@ -1,6 +1,7 @@
 package org.understudy.daemon;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -28,7 +29,8 @@ class OwnershipStoreTest {
           Ownership.Role.PRIMARY,
           "host-b",
           new Ownership.Settings(200, Budget.parse("12.5%")),
-          0);
+          0,
+          true);
 
   @TempDir Path state;
   private OwnershipStore store;
@@ -66,6 +68,28 @@ class OwnershipStoreTest {
         IOException.class,
         () -> store.write(FIRST.nextGeneration("host-a", Ownership.Role.PRIMARY)));
     assertEquals("host-b", store.read(DOMAIN).orElseThrow().owner());
+  }
+
+  @Test
+  void aChangeIsLostIfAnotherCameFirst() throws IOException {
+    store.write(FIRST);
+    Ownership ending = FIRST.as(Ownership.Role.ENDING);
+    assertTrue(store.writeIf(FIRST, ending));
+    assertFalse(store.writeIf(FIRST, FIRST.as(Ownership.Role.OWNER)));
+    assertEquals(Optional.of(ending), store.read(DOMAIN));
+  }
+
+  @Test
+  void everyRoleIsReadAgainAndOnlyOwnersOwn() throws IOException {
+    for (Ownership.Role role : Ownership.Role.values()) {
+      Ownership each = FIRST.as(role).withAutostart(role.owns());
+      store.write(each);
+      assertEquals(Optional.of(each), store.read(DOMAIN));
+    }
+    Ownership lost = FIRST.lostTo("host-b", 2);
+    assertEquals("host-b", lost.owner());
+    assertFalse(lost.role().owns());
+    assertTrue(lost.ownedBy("host-a", 3).role().owns());
   }
 
   @Test
