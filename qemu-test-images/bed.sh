@@ -50,12 +50,14 @@ configure() { # host
 name = $1
 state-dir = $work/$1-us/state
 run-dir = $work/$1-us/run
+${guard_net:+guard-address = $guard_net.$([ "$1" = a ] && echo 1 || echo 2)}
 [protect]
 interval-ms = ${interval_ms:-1000}
+start-unheard = ${start_unheard:-allow}
 [fence]
 provider = exec
 exec = $work/$1-fence
-timeout-ms = 10000
+timeout-ms = ${fence_timeout_ms:-10000}
 EOF
 }
 
@@ -70,9 +72,8 @@ write_fence() { # host that fences, host to be fenced, works|broken
 # Every QEMU of that UUID in the other host's network, found anew each time; without that host's anchor nobody can say.
 net=\$(readlink "/proc/\$(cat "$work/$2/anchor")/ns/net") || { echo "host $2 has no anchor"; exit 1; }
 pids() {
-  for folder in /proc/[0-9]*; do
-    if grep -qaF -- "\$1" "\$folder/cmdline" 2>/dev/null && grep -qa qemu-system "\$folder/cmdline" 2>/dev/null &&
-      [ "\$(readlink "\$folder/ns/net")" = "\$net" ]; then echo "\${folder#/proc/}"; fi
+  for pid in \$(pgrep -f "qemu-system.*-uuid \$1"); do
+    if [ "\$(readlink "/proc/\$pid/ns/net")" = "\$net" ]; then echo "\$pid"; fi
   done
 }
 runs() { [ -n "\$(pids "\$1")" ]; }
@@ -95,6 +96,11 @@ daemon_up() { # host
 }
 listens() { us "$1" list >/dev/null 2>&1; }
 
+hook_up() { # host
+  us "$1" install-hook >/dev/null
+  kill -HUP "$(cat "$work/$1/libvirtd.pid")"
+}
+
 trust() { # host, of host, address
   local key
   key=$(us "$2" identity | sed -n 's/.*\(\(ssh-\|ecdsa-\)[a-z0-9-]* [A-Za-z0-9+\/=]*\).*/\1/p' | head -n 1)
@@ -108,6 +114,7 @@ bed_up() {
   write_fence b a works
   trust a b 10.77.0.2
   trust b a 10.77.0.1
+  for host in a b; do hook_up $host; done
   for host in a b; do daemon_up $host; done
 }
 

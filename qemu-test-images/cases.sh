@@ -281,7 +281,7 @@ full_disk() {
 }
 
 nothing_stands_by() {
-  ! us b status $domain >/dev/null 2>&1 && off b
+  ! us b status $domain --json 2>/dev/null | grep -q '"role" : "standby"' && off b
 }
 ends_in_order() { # virsh verb
   local standby before
