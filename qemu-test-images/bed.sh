@@ -62,7 +62,7 @@ EOF
 }
 
 # The fence of the bed: the other host's power switch for one guest. It says off only when QEMU is gone.
-write_fence() { # host that fences, host to be fenced, works|broken
+write_fence() { # host that fences, host to be fenced, works|broken|slow
   if [ "$3" = broken ]; then
     printf '#!/bin/sh\necho "the power switch of host %s does not answer"\nexit 1\n' "$2" >"$work/$1-fence"
   else
@@ -79,6 +79,7 @@ pids() {
 runs() { [ -n "\$(pids "\$1")" ]; }
 case \$1 in
 off)
+  $([ "$3" != slow ] || echo sleep 5)
   for pid in \$(pids "\$3"); do kill -9 "\$pid"; done
   for i in 1 2 3 4 5 6 7 8 9 10; do runs "\$3" || exit 0; sleep 0.1; done
   exit 1 ;;

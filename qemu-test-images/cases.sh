@@ -303,6 +303,22 @@ destroy_ends() {
   ends_in_order destroy
 }
 
+# A daemon that outlives its guest goes on asking its standby host; that must not begin the failover there anew.
+slow_fence() {
+  local before
+  starts a
+  protect a b
+  write_fence b a slow
+  us b events | grep -c 'FENCING' >"$work/fencings" || true
+  before=$(last_count a)
+  kill -9 "$(qemu_pid a)"
+  await 40 "the guest on b, which is $(field b state): $(field b reason)" counts_beyond_now b "$before"
+  write_fence b a works
+  [ "$(us b events | grep -c 'FENCING')" = "$(($(cat "$work/fencings") + 1))" ] || fail "it was fenced more than once: $(us b events | grep FENCING | tail -n 3 | tr '\n' '|')"
+  sound b
+}
+counts_beyond_now() { [ "$(serial "$1" | tail -c 2000 | tr -d '\r' | sed -n 's/^proof \([0-9]*\) ok.*/\1/p' | tail -n 1)" -gt "$2" ] 2>/dev/null; }
+
 bed_up
 guest_up proof 192 proof.size=32
 await 120 "the proof in the guest" ready a
@@ -336,3 +352,4 @@ check "live migration of it" migrates
 check "full disk in a tier" full_disk
 check "shutdown ends protection" shutdown_ends
 check "destroy ends protection" destroy_ends
+check "a slow fence, and the daemon of the dead guest alive" slow_fence

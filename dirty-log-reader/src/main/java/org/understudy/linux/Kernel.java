@@ -24,6 +24,7 @@ final class Kernel {
   static final int PTRACE = 101;
   static final int MLOCKALL = 151;
   static final int OPENAT = 257;
+  static final int FALLOCATE = 285;
   static final int PIPE2 = 293;
   static final int PROCESS_VM_READV = 310;
   static final int PROCESS_VM_WRITEV = 311;

@@ -129,6 +129,18 @@ final class CaptureSession implements AutoCloseable {
     }
   }
 
+  /**
+   * A guest that has ended asks nothing of its standby any more: what is asked for it would disturb
+   * the failover there.
+   *
+   * @throws IOException QEMU has ended
+   */
+  void checkAlive() throws IOException {
+    if (ProcessHandle.of(mapping.pid()).isEmpty()) {
+      throw new IOException("the guest's QEMU " + mapping.pid() + " has ended");
+    }
+  }
+
   CaptureOutcome captureInto(EpochSink sink, long epoch) {
     nothingSent = false;
     return capture.captureInto(sink, epoch);

@@ -196,6 +196,7 @@ final class Protection {
    */
   private void follow(CaptureSession capture) throws IOException, InterruptedException {
     while (!isStopping()) {
+      capture.checkAlive();
       try (StandbyLink link = StandbyLink.open(host, ownership(), capture)) {
         PageSet missing = link.missingPages();
         capture.captureAgain(missing);

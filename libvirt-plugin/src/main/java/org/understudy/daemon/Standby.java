@@ -238,6 +238,11 @@ final class Standby implements LinkReceiver.Followed {
         && asked.guardSession().equals(guard.session());
   }
 
+  /** Whether a failover is under way, which nothing that the other host asks may interrupt. */
+  boolean takesOver() {
+    return state == State.FENCING || state == State.PROMOTING;
+  }
+
   // What the link asks.
 
   /** A primary wants to send epochs. */

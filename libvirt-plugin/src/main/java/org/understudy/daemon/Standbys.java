@@ -56,6 +56,9 @@ final class Standbys {
       if (there.follows(order)) {
         return there;
       }
+      if (there.takesOver()) {
+        throw new IOException("the standby is " + there.state() + "; it is not begun anew");
+      }
       there.close(false);
       running.remove(uuid);
       known = host.ownership().read(uuid).orElse(null); // it may have taken over meanwhile

@@ -3,20 +3,32 @@ package org.understudy.medium;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import org.understudy.guest.Pages;
+import org.understudy.linux.DiskSpace;
 import org.understudy.tier.FreeSpace;
 import org.understudy.tier.PageFile;
 import org.understudy.tier.PageStore;
 
 /**
- * The Medium tier: raw pages in slots of a page each, for NVMe. A place is a slot number. The file
- * is sparse and never longer than the limit in force when a slot was taken.
+ * The Medium tier: raw pages in slots of a page each, for NVMe. A place is a slot number. Room is
+ * set aside an extent ahead, so that the slots lie together; where the file system cannot, or has
+ * no whole extent left, the file grows page by page. It is never longer than the limit in force
+ * when a slot was taken.
  */
 public final class MediumFile implements PageStore {
+  /** 64 MiB: one piece for most file systems, little to lose of a small disk. */
+  private static final int EXTENT_SLOTS = 1 << 14;
+
+  private static final Logger LOG = LoggerFactory.getLogger(MediumFile.class);
+
   private final PageFile file;
   private final FreeSpace slots = new FreeSpace();
   private final long sizeAtOpen;
   private volatile int limitSlots; // set by any thread
+  private int reservedSlots;
+  private boolean reserves = true;
 
   /** Opens or creates the file; nothing is in use until it is claimed. */
   public MediumFile(Path path) throws IOException {
@@ -30,6 +42,9 @@ public final class MediumFile implements PageStore {
     if (slot < 0) {
       return NO_ROOM;
     }
+    if (slot >= reservedSlots && reserves) {
+      reserve(slot);
+    }
     int start = content.position();
     int limit = content.limit();
     content.limit(start + Pages.SIZE);
@@ -42,6 +57,21 @@ public final class MediumFile implements PageStore {
       content.limit(limit).position(start);
     }
     return slot;
+  }
+
+  private void reserve(int slot) {
+    int end = Math.min(limitSlots, (slot / EXTENT_SLOTS + 1) * EXTENT_SLOTS);
+    try {
+      DiskSpace.reserve(
+          file.path(),
+          (long) reservedSlots << Pages.SHIFT,
+          (long) (end - reservedSlots) << Pages.SHIFT);
+      reservedSlots = end;
+    } catch (IOException e) {
+      // A disk that is really full says so at the write of a page.
+      reserves = false;
+      LOG.info("Medium grows page by page: {}", e.getMessage());
+    }
   }
 
   @Override
