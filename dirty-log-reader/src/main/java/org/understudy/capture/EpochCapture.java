@@ -220,6 +220,7 @@ public final class EpochCapture implements AutoCloseable {
         throw CaptureFault.of(Fault.MEMORY, e);
       }
       long copiedNs = System.nanoTime();
+      guard.ending();
       deviceState.clear();
       long replyNs = pause.drain(deviceState);
       deviceState.flip();

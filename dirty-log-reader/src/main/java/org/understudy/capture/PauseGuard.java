@@ -19,6 +19,12 @@ public interface PauseGuard {
   void firstByte() throws IOException;
 
   /**
+   * The guest is about to go on: what has to be known of the instant at which it stands still has
+   * to be known by now. Waits a few milliseconds at most; the guest stands still meanwhile.
+   */
+  default void ending() {}
+
+  /**
    * Asks how the pause ended. The guest runs again, or the pipe is closed.
    *
    * @return whether the pause ended before the guard had to end it; if not, the guest may have run

@@ -33,6 +33,7 @@ public final class Guard implements AutoCloseable {
   private final GuardSettings settings;
   private final Selector selector = Selector.open();
   private final ServerSocketChannel server;
+  private OutputWatch output;
   private PidFd daemon;
   private SocketChannel daemonChannel;
   private GuestState told = GuestState.ALIVE;
@@ -103,6 +104,7 @@ public final class Guard implements AutoCloseable {
       told = state;
       toldDaemonAlive = daemonAlive;
       watchPause(nowNs);
+      watchOutput(nowNs);
       finished |= state == GuestState.ENDED_ON_PURPOSE && nowNs - endedNs > TOLD_NS;
       finished |= state != GuestState.ALIVE && !daemonAlive && nowNs - endedNs > FORGOTTEN_NS;
     }
@@ -126,6 +128,27 @@ public final class Guard implements AutoCloseable {
         log("daemon " + daemon.pid() + " did not end its pause: killed");
         daemon.signal(PidFd.SIGKILL);
       }
+    }
+  }
+
+  private void watchOutput(long nowNs) throws IOException {
+    String done = output == null ? null : output.tick(nowNs);
+    if (done != null) {
+      log(done);
+    }
+  }
+
+  /** {@code output PID START FILE}: the holder of the guest's output; without words, none. */
+  private void output(String line) throws IOException {
+    if (output != null) {
+      output.close();
+      output = null;
+    }
+    String[] words = line.split(" ", 4);
+    if (words.length == 4) {
+      ProcessIdentity holder =
+          new ProcessIdentity(Integer.parseInt(words[1]), Long.parseLong(words[2]));
+      output = new OutputWatch(holder, Path.of(words[3]), System.nanoTime());
     }
   }
 
@@ -211,6 +234,11 @@ public final class Guard implements AutoCloseable {
         case "end" -> {
           mustBeDaemon(from);
           yield pause.end() ? "ok in-time" : "ok expired";
+        }
+        case "output" -> {
+          mustBeDaemon(from);
+          output(line);
+          yield "ok";
         }
         case "on-purpose" -> {
           mustBeDaemon(from);

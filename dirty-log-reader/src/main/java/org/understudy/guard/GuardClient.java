@@ -165,6 +165,20 @@ public final class GuardClient implements PauseGuard, AutoCloseable {
         Integer.parseInt(words[4]));
   }
 
+  /**
+   * Has the process watched that holds the guest's output back.
+   *
+   * @param file its settings; {@code .pulse} and {@code .release} lie beside
+   */
+  public synchronized void watchOutput(ProcessIdentity holder, Path file) throws IOException {
+    ask("output " + holder.pid() + " " + holder.startTicks() + " " + file);
+  }
+
+  /** Nothing holds output back any more. */
+  public synchronized void forgetOutput() throws IOException {
+    ask("output");
+  }
+
   /** Tells that the guest has ended, or will at any moment, because somebody asked for it. */
   public synchronized void endsOnPurpose() throws IOException {
     ask("on-purpose");

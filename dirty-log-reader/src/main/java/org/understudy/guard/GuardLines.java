@@ -6,22 +6,22 @@ import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 
 /** Lines of text over a non-blocking socket, each of at most {@value #LIMIT} bytes. */
-final class GuardLines {
+public final class GuardLines {
   static final int LIMIT = 1024;
 
   private final SocketChannel channel;
   private final ByteBuffer in = ByteBuffer.allocate(LIMIT);
 
-  GuardLines(SocketChannel channel) {
+  public GuardLines(SocketChannel channel) {
     this.channel = channel;
   }
 
-  SocketChannel channel() {
+  public SocketChannel channel() {
     return channel;
   }
 
   /** Reads what is there. Returns false once the other side has closed. */
-  boolean fill() throws IOException {
+  public boolean fill() throws IOException {
     if (!in.hasRemaining()) {
       throw new IOException("a line of more than " + LIMIT + " bytes");
     }
@@ -29,7 +29,7 @@ final class GuardLines {
   }
 
   /** The next whole line without its end, or null. */
-  String next() {
+  public String next() {
     for (int i = 0; i < in.position(); i++) {
       if (in.get(i) == '\n') {
         String line = new String(in.array(), 0, i, StandardCharsets.UTF_8);
@@ -42,7 +42,7 @@ final class GuardLines {
   }
 
   /** Sends a line; fails rather than waits where the other side does not read. */
-  void send(String line) throws IOException {
+  public void send(String line) throws IOException {
     ByteBuffer out = ByteBuffer.wrap((line + "\n").getBytes(StandardCharsets.UTF_8));
     channel.write(out);
     if (out.hasRemaining()) {

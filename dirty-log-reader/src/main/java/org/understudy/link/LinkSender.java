@@ -14,6 +14,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.LongConsumer;
 import java.util.function.LongSupplier;
 import org.understudy.guest.EpochSink;
 import org.understudy.guest.Pages;
@@ -39,6 +40,7 @@ public final class LinkSender implements AutoCloseable {
   private final CompletableFuture<LinkReply> reply = new CompletableFuture<>();
   private final long standbyEpoch;
   private volatile boolean closed;
+  private volatile LongConsumer committed = epoch -> {};
   private volatile long wireBytes;
   private volatile long heartbeatsSent;
   private volatile Heartbeat heard = Heartbeat.NONE;
@@ -111,6 +113,14 @@ public final class LinkSender implements AutoCloseable {
    */
   public EpochSink sink() {
     return sink;
+  }
+
+  /**
+   * Who hears of each epoch at the moment when it is known to be durable on the standby, in the
+   * thread {@code link-receive}; must not wait.
+   */
+  public void onCommitted(LongConsumer listener) {
+    committed = listener;
   }
 
   /** The last epoch that is durable on the standby. */
@@ -260,6 +270,9 @@ public final class LinkSender implements AutoCloseable {
         long tookNs = in.i64("duration");
         in.endOfBody();
         wrong = acknowledgements.committed(epoch, tookNs);
+        if (wrong == null) {
+          committed.accept(epoch);
+        }
       }
       case FAILED -> {
         long epoch = in.i64("epoch");

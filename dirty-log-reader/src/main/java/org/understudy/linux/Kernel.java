@@ -18,6 +18,8 @@ final class Kernel {
   static final int IOCTL = 16;
   static final int PREAD64 = 17;
   static final int GETPID = 39;
+  static final int SOCKET = 41;
+  static final int CONNECT = 42;
   static final int WAIT4 = 61;
   static final int FCNTL = 72;
   static final int FCHOWN = 93;
