@@ -59,6 +59,14 @@ final class DaemonVerbs {
                 + " (default: protect.fast)")
     private String fast;
 
+    @Option(
+        names = "--hold-output",
+        negatable = true,
+        description =
+            "what the guest sends waits for the commit of its epoch: nothing that the outside saw"
+                + " is rolled back (default: protect.hold-output)")
+    private Boolean holdOutput;
+
     @Override
     String verb() {
       return "protect";
@@ -72,6 +80,9 @@ final class DaemonVerbs {
       }
       if (fast != null) {
         args.put("fast", Budget.parse(fast).toString());
+      }
+      if (holdOutput != null) {
+        args.put("holdOutput", holdOutput);
       }
     }
   }

@@ -14,6 +14,7 @@ import org.understudy.guest.GuestMapping;
 import org.understudy.guest.PageSet;
 import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LibvirtGuestMonitor;
+import org.understudy.libvirt.NetworkFilters;
 import org.understudy.libvirt.PrimaryDomain;
 import org.understudy.ssh.HostPort;
 import org.understudy.ssh.TrustedPeer;
@@ -29,6 +30,8 @@ final class CaptureSession implements AutoCloseable {
   private final DirtyLog log;
   private final GuardLine guard;
   private final EpochCapture capture;
+  private final OutputHold hold; // null where it was not asked for
+  private final RollbackWindow window;
   private final PageSet unacknowledged;
   private boolean nothingSent = true;
   private volatile long acknowledged;
@@ -39,21 +42,27 @@ final class CaptureSession implements AutoCloseable {
       PrimaryDomain primary,
       DirtyLog log,
       GuardLine guard,
-      EpochCapture capture) {
+      EpochCapture capture,
+      OutputHold hold,
+      RollbackWindow window) {
+    this.window = window;
     this.mapping = mapping;
     this.primary = primary;
     this.log = log;
     this.guard = guard;
     this.capture = capture;
+    this.hold = hold;
     unacknowledged = new PageSet(mapping.layout().pages());
   }
 
   /**
    * Attaches to the domain's QEMU.
    *
+   * @param window hears of every epoch
    * @throws IOException with a sentence; nothing is left attached
    */
-  static CaptureSession open(ThisHost host, LibvirtDomain domain, Ownership mine)
+  static CaptureSession open(
+      ThisHost host, LibvirtDomain domain, Ownership mine, RollbackWindow window)
       throws IOException {
     TrustedPeer standby = host.trusted().named(mine.peer());
     HostPort guards = StandbyLink.guardAddress(host, standby);
@@ -62,11 +71,18 @@ final class CaptureSession implements AutoCloseable {
     PrimaryDomain primary = PrimaryDomain.of(domain);
     GuardLine guard = GuardLine.open(host, domain, mapping.pid(), guards.host(), guards.port());
     DirtyLog log = null;
+    OutputHold hold = null;
     try {
+      hold = output(host, domain, guard, mapping.pid(), mine);
       log = DirtyLogs.open(mapping);
       int slab = Math.toIntExact(Math.min(1 << 30, host.config().protect().stagingBytes()));
       EpochCapture capture =
-          new EpochCapture(monitor, mapping, log, guard.pauses(), CaptureSettings.ofSlab(slab));
+          new EpochCapture(
+              monitor,
+              mapping,
+              log,
+              hold == null ? guard.pauses() : hold.around(guard.pauses()),
+              CaptureSettings.ofSlab(slab));
       host.events()
           .add(
               domain.name(),
@@ -78,14 +94,27 @@ final class CaptureSession implements AutoCloseable {
                   + mapping.layout().blocks().size()
                   + " RAM blocks, dirty log "
                   + log.method());
-      return new CaptureSession(mapping, primary, log, guard, capture);
+      return new CaptureSession(mapping, primary, log, guard, capture, hold, window);
     } catch (IOException | RuntimeException e) {
+      if (hold != null) {
+        hold.close();
+      }
       if (log != null) {
         log.close();
       }
       guard.close();
       throw e;
     }
+  }
+
+  private static OutputHold output(
+      ThisHost host, LibvirtDomain domain, GuardLine guard, int qemuPid, Ownership mine)
+      throws IOException {
+    if (mine.settings().holdOutput()) {
+      return OutputHold.open(host, domain, guard, qemuPid);
+    }
+    NetworkFilters.removeLeftovers(domain);
+    return null;
   }
 
   GuestLayout layout() {
@@ -120,8 +149,11 @@ final class CaptureSession implements AutoCloseable {
     }
   }
 
-  /** Ends the guard for good. */
-  void finishGuard() {
+  /** Ends for good what outlives this: the guard, and the holder of the guest's output. */
+  void finish() {
+    if (hold != null) {
+      hold.finish();
+    }
     try {
       guard.finish();
     } catch (IOException e) {
@@ -143,7 +175,19 @@ final class CaptureSession implements AutoCloseable {
 
   CaptureOutcome captureInto(EpochSink sink, long epoch) {
     nothingSent = false;
+    window.begun(epoch);
+    if (hold != null) {
+      hold.begun(epoch);
+    }
     return capture.captureInto(sink, epoch);
+  }
+
+  /** Epoch {@code epoch} is durable on the standby; any thread. */
+  void committed(long epoch) {
+    window.committed(epoch);
+    if (hold != null) {
+      hold.committed(epoch);
+    }
   }
 
   void captureAgain(PageSet pages) {
@@ -182,10 +226,18 @@ final class CaptureSession implements AutoCloseable {
     link = now;
   }
 
+  /** Whether what the guest sends waits for its commit at this moment; any thread. */
+  boolean outputIsHeld() {
+    return hold != null && hold.held();
+  }
+
   /** Adds figures for status; any thread. */
   void describe(ObjectNode json) {
     json.put("dirtyLog", log.method()).put("qemuPid", mapping.pid());
     json.put("ramBytes", layout().bytes()).put("guardSession", guard.session().toString());
+    if (hold != null) {
+      hold.describe(json);
+    }
     StandbyLink now = link;
     if (now != null) {
       json.put("acknowledged", now.sender().acknowledged());
@@ -197,6 +249,9 @@ final class CaptureSession implements AutoCloseable {
 
   @Override
   public void close() {
+    if (hold != null) {
+      hold.close();
+    }
     capture.close();
     log.close();
     guard.close();

@@ -61,7 +61,17 @@ public record DaemonConfig(
       Budget medium,
       long stagingBytes,
       Timing timing,
-      boolean startUnheard) {}
+      boolean startUnheard,
+      Hold hold) {}
+
+  /**
+   * Holding back what a guest sends until the epoch is committed.
+   *
+   * @param byDefault whether protections do it that were not asked
+   * @param limitMs longest time without a commit before output goes out uncommitted; 0: for ever
+   * @param bytes room for each network interface
+   */
+  public record Hold(boolean byDefault, int limitMs, int bytes) {}
 
   /** libvirt's hook as it has to be on this host. */
   public QemuHook hook() {
@@ -115,12 +125,29 @@ public record DaemonConfig(
             timing,
             values
                 .matching("protect.start-unheard", "allow", "allow|refuse", "allow or refuse")
-                .equals("allow"));
+                .equals("allow"),
+            hold(values, timing));
     String uri = values.matching("libvirt.uri", "qemu:///system", "[a-z+]+://.*", "a libvirt URI");
     Fencing fencing = fencing(values);
     Path tiers = values.path("tiers.dir", host.stateDir().resolve("tiers").toString());
     values.refuseUnread();
     return new DaemonConfig(host, uri, protect, fencing, tiers);
+  }
+
+  private static Hold hold(ConfigFile values, Timing timing) throws IOException {
+    Hold hold =
+        new Hold(
+            values.yes("protect.hold-output", false),
+            values.number("protect.hold-limit-ms", 5000, 0, 3_600_000),
+            values.number("protect.hold-mib", 32, 1, 1024) << 20);
+    if (hold.limitMs() != 0 && hold.limitMs() < 2 * timing.silentAfterMs()) {
+      // Sooner, and a standby host that is about to take over would find its work undone.
+      throw values.wrong(
+          "protect.hold-limit-ms",
+          "0 for ever, or at least twice protect.silent-after-ms, %d ms"
+              .formatted(2 * timing.silentAfterMs()));
+    }
+    return hold;
   }
 
   private static Host host(ConfigFile values) throws IOException {

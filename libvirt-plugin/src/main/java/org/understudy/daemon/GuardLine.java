@@ -87,6 +87,16 @@ final class GuardLine implements AutoCloseable {
     return settings.key();
   }
 
+  /** Has the guard watch the holder of the guest's output, whose settings are in a file. */
+  void watchOutput(ProcessIdentity holder, Path settingsFile) throws IOException {
+    client.watchOutput(holder, settingsFile);
+  }
+
+  /** Tells the guard that output is held no longer. */
+  void forgetOutput() throws IOException {
+    client.forgetOutput();
+  }
+
   /** Tells the guard that somebody ended the guest who meant it. */
   void endsOnPurpose() throws IOException {
     client.endsOnPurpose();

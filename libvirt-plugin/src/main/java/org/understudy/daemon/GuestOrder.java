@@ -47,6 +47,7 @@ record GuestOrder(
     json.set("primary", JSON.valueToTree(primary));
     json.put("generation", generation);
     json.put("intervalMs", settings.intervalMs()).put("fast", settings.fast().toString());
+    json.put("holdOutput", settings.holdOutput());
     json.put("guardSession", guardSession.toString());
     json.put("guardKey", guardKey);
     json.put("autostart", autostart);
@@ -76,7 +77,9 @@ record GuestOrder(
           JSON.treeToValue(json.required("primary"), PrimaryDomain.class),
           json.required("generation").asLong(),
           new Ownership.Settings(
-              json.required("intervalMs").asInt(), Budget.parse(json.required("fast").asText())),
+              json.required("intervalMs").asInt(),
+              Budget.parse(json.required("fast").asText()),
+              json.path("holdOutput").asBoolean(false)),
           new GuestLayout(blocks),
           UUID.fromString(json.required("guardSession").asText()),
           json.required("guardKey").asText(),

@@ -11,6 +11,7 @@ import org.understudy.dirtylog.DirtyLogs;
 import org.understudy.libvirt.Finding;
 import org.understudy.libvirt.HostDoctor;
 import org.understudy.libvirt.LibvirtDomain;
+import org.understudy.libvirt.NetworkFilters;
 import org.understudy.libvirt.Preflight;
 import org.understudy.libvirt.QemuConf;
 
@@ -49,7 +50,8 @@ final class LocalVerbs {
     Ownership.Settings settings =
         new Ownership.Settings(
             args.path("intervalMs").asInt(defaults.intervalMs()),
-            Budget.parse(args.path("fast").asText(defaults.fast().toString())));
+            Budget.parse(args.path("fast").asText(defaults.fast().toString())),
+            args.path("holdOutput").asBoolean(defaults.hold().byDefault()));
     Protection protection =
         protections.protect(
             args.required("domain").asText(), args.required("standby").asText(), settings);
@@ -204,6 +206,13 @@ final class LocalVerbs {
     if (!name.isEmpty()) {
       LibvirtDomain domain = host.libvirt().domain(name);
       well &= tell(Preflight.check(domain, QemuConf.of(host.config().libvirtUri())), reply);
+      if (domain.state().run().active()) {
+        List<Finding> hold = NetworkFilters.check(domain);
+        hold.forEach(finding -> reply.out("note: " + finding.sentence()));
+        if (hold.isEmpty()) {
+          reply.out("the domain's output can be held until it is committed (--hold-output)");
+        }
+      }
     }
     String standby = args.path("standby").asText("");
     if (!standby.isEmpty()) {

@@ -47,8 +47,14 @@ public record Ownership(
     }
   }
 
-  /** A protection's settings. */
-  public record Settings(int intervalMs, Budget fast) {}
+  /**
+   * A protection's settings.
+   *
+   * @param intervalMs time between epochs
+   * @param fast what the standby keeps in RAM
+   * @param holdOutput whether what the guest sends waits for the commit of its epoch
+   */
+  public record Settings(int intervalMs, Budget fast, boolean holdOutput) {}
 
   /** Checks the numbers. */
   public Ownership {

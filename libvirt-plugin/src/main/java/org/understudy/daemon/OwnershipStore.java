@@ -153,6 +153,7 @@ public final class OwnershipStore {
     node.put("peer", ownership.peer());
     node.put("intervalMs", ownership.settings().intervalMs());
     node.put("fast", ownership.settings().fast().toString());
+    node.put("holdOutput", ownership.settings().holdOutput());
     node.put("committedEpoch", ownership.committedEpoch());
     node.put("autostart", ownership.autostart());
     return node;
@@ -170,7 +171,10 @@ public final class OwnershipStore {
         text(node, "owner"),
         role(text(node, "role")),
         text(node, "peer"),
-        new Ownership.Settings(milliseconds(node, "intervalMs"), Budget.parse(text(node, "fast"))),
+        new Ownership.Settings(
+            milliseconds(node, "intervalMs"),
+            Budget.parse(text(node, "fast")),
+            node.path("holdOutput").asBoolean(false)),
         number(node, "committedEpoch"),
         node.path("autostart").asBoolean());
   }

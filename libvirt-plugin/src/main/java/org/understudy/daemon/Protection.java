@@ -3,7 +3,6 @@ package org.understudy.daemon;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
@@ -44,6 +43,7 @@ final class Protection {
   private final ThisHost host;
   private final LibvirtDomain domain;
   private final Thread thread;
+  private final RollbackWindow window = new RollbackWindow(System::nanoTime);
   private final Object lock = new Object();
   private final CountDownLatch ended = new CountDownLatch(1);
   // under lock
@@ -54,7 +54,6 @@ final class Protection {
   private boolean guardEnds;
   private Switchover switchover;
   private CaptureOutcome.Committed latest;
-  private long committedAtNs;
   private CaptureSession session;
 
   // the capture thread's own
@@ -157,17 +156,20 @@ final class Protection {
     try {
       while (!isStopping()) {
         try {
-          CaptureSession opened = CaptureSession.open(host, domain, ownership());
-          try (opened) {
+          try (CaptureSession opened = CaptureSession.open(host, domain, ownership(), window)) {
             synchronized (lock) {
               session = opened;
             }
-            follow(opened);
-          } finally {
-            synchronized (lock) {
-              session = null;
-              if (guardEnds) {
-                opened.finishGuard();
+            try {
+              follow(opened);
+            } finally {
+              boolean ends;
+              synchronized (lock) {
+                session = null;
+                ends = guardEnds;
+              }
+              if (ends) {
+                opened.finish();
               }
             }
           }
@@ -256,7 +258,6 @@ final class Protection {
         committed.pauses().get(committed.pauses().size() - 1));
     synchronized (lock) {
       latest = committed;
-      committedAtNs = System.nanoTime();
       if (state != State.PROTECTED && state != State.ENDED) {
         enter(State.PROTECTED, "");
       }
@@ -371,8 +372,8 @@ final class Protection {
         json.put("scanMs", pause.scanNs() / 1e6).put("copyMs", pause.copyNs() / 1e6);
         json.put("deviceStateMs", pause.deviceStateNs() / 1e6);
         json.put("deviceStateBytes", pause.deviceStateBytes());
-        json.put("windowMs", Duration.ofNanos(System.nanoTime() - committedAtNs).toMillis());
       }
+      window.describe(json, session != null && session.outputIsHeld());
       if (session != null) {
         session.describe(json);
       }

@@ -2,6 +2,7 @@ package org.understudy.daemon;
 
 import java.io.IOException;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -10,6 +11,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.understudy.libvirt.Finding;
 import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LifecycleEvent;
+import org.understudy.libvirt.NetworkFilters;
 import org.understudy.libvirt.Preflight;
 import org.understudy.libvirt.QemuConf;
 import org.understudy.ssh.ControlException;
@@ -69,7 +71,11 @@ final class Protections {
     if (standby.equals(host.name())) {
       throw new IOException("host " + standby + " is this host; a standby has to be another one");
     }
-    List<Finding> findings = Preflight.check(domain, QemuConf.of(host.config().libvirtUri()));
+    List<Finding> findings =
+        new ArrayList<>(Preflight.check(domain, QemuConf.of(host.config().libvirtUri())));
+    if (settings.holdOutput() && Finding.allows(findings)) {
+      findings.addAll(NetworkFilters.check(domain));
+    }
     for (Finding finding : findings) {
       if (finding instanceof Finding.Refused) {
         throw new IOException(finding.sentence());

@@ -75,6 +75,8 @@ final class StandbyLink implements AutoCloseable {
               hello,
               host.config().protect().timing().heartbeatMs(),
               System::nanoTime);
+      sender.onCommitted(capture::committed);
+      capture.committed(sender.standbyEpoch());
       StandbyLink link = new StandbyLink(capture, connection, control, sender);
       capture.linked(link);
       return link;

@@ -19,7 +19,8 @@ final class StatusText {
         for (Map.Entry<String, JsonNode> inner : field.getValue().properties()) {
           row(table, field.getKey() + " " + inner.getKey(), inner.getValue());
         }
-      } else if (!field.getValue().asText().isEmpty()) {
+      } else if (!field.getValue().asText().isEmpty() && !field.getKey().equals("windowMs")) {
+        // the window is a sentence beside
         row(table, field.getKey(), field.getValue());
       }
     }

@@ -66,6 +66,9 @@ class DaemonConfigTest {
                 silent-after-ms = 400
                 auto-failover = no
                 start-unheard = refuse
+                hold-output = yes
+                hold-limit-ms = 800
+                hold-mib = 2
                 [fence]
                 provider = exec
                 exec = %s
@@ -84,6 +87,7 @@ class DaemonConfigTest {
     assertEquals(new Budget.Size(512L << 20), config.protect().fast());
     assertEquals(new Budget.Percent(12.5), config.protect().medium());
     assertEquals(new DaemonConfig.Timing(100, 50, 400, false), config.protect().timing());
+    assertEquals(new DaemonConfig.Hold(true, 800, 2 << 20), config.protect().hold());
     assertEquals(Optional.of(script), config.fencing().script());
     assertEquals(Duration.ofMillis(1234), config.fencing().timeout());
     assertEquals(Path.of("/tmp/t"), config.tiersDir());
@@ -96,11 +100,22 @@ class DaemonConfigTest {
         Files.readString(sample).replace("exec = /etc/understudy/fence", "exec = " + script());
     DaemonConfig asItStands = DaemonConfig.read(file(text));
     String spelledOut = text.replaceAll("(?m)^#(?=[a-z-]+ = )", "");
-    assertEquals(20, spelledOut.lines().filter(line -> line.matches("[a-z-]+ = .*")).count());
+    assertEquals(23, spelledOut.lines().filter(line -> line.matches("[a-z-]+ = .*")).count());
     DaemonConfig full =
         DaemonConfig.read(
             file(spelledOut.replace("name = host-a", "name = " + asItStands.host().name())));
     assertEquals(asItStands, full);
+  }
+
+  @Test
+  void outputIsNotLetGoBeforeASilenceCouldEndInAFailover() throws IOException {
+    String wrong = "[protect]\nsilent-after-ms = 2000\nhold-limit-ms = 3999\n";
+    assertWrong(
+        wrong + "[fence]\nprovider = none\n",
+        "protect.hold-limit-ms is '3999', expected 0 for ever, or at least twice"
+            + " protect.silent-after-ms, 4000 ms");
+    String forEver = "[protect]\nhold-limit-ms = 0\n[fence]\nprovider = none\n";
+    assertEquals(0, DaemonConfig.read(file(forEver)).protect().hold().limitMs());
   }
 
   @Test

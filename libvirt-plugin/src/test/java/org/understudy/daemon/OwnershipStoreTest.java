@@ -28,7 +28,7 @@ class OwnershipStoreTest {
           "host-a",
           Ownership.Role.PRIMARY,
           "host-b",
-          new Ownership.Settings(200, Budget.parse("12.5%")),
+          new Ownership.Settings(200, Budget.parse("12.5%"), true),
           0,
           true);
 
