@@ -53,6 +53,7 @@ run-dir = $work/$1-us/run
 ${guard_net:+guard-address = $guard_net.$([ "$1" = a ] && echo 1 || echo 2)}
 [protect]
 interval-ms = ${interval_ms:-1000}
+${protect_lines-}
 start-unheard = ${start_unheard:-allow}
 [fence]
 provider = exec
@@ -127,7 +128,7 @@ guest_up() { # image, memory in MiB, kernel words
   sed -e "s|@NAME@|$domain|g; s|@UUID@|$(cat /proc/sys/kernel/random/uuid)|; s|@MEMORY_MIB@|$2|; s|@VCPUS@|${vcpus:-2}|" \
     -e "s|@MACHINE@|pc-q35-7.2|; s|@FIRMWARE@||; s|@VIDEO@||; s|@EMULATOR@|/usr/bin/qemu-system-x86_64|" \
     -e "s|@KERNEL@|$images/vmlinuz|; s|@INITRD@|$images/$1.initrd|; s|@DISK@|$disk|; s|@MAC@|52:54:00:77:00:64|" \
-    -e "s|@KERNEL_WORDS@|console=ttyS0 quiet net=1 net.addr=10.77.0.100/24 net.peer=10.77.0.1 io=direct $3|" \
+    -e "s|@KERNEL_WORDS@|console=ttyS0 quiet net=1 net.addr=10.77.0.100/24 net.peer=10.77.0.1 io=${guest_io:-direct} $3|" \
     "$here/src/main/resources/org/understudy/testbed/domain.xml" >"$xml"
   for host in a b; do mkdir -p "$work/$host/lib/serial"; done
   virsh_on a define "$xml" >/dev/null

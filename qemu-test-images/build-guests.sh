@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds the test guests from Debian packages into a cache, once; says where they are.
 #
-#   build-guests.sh            builds what is missing and prints the folder: vmlinuz, proof.initrd, redis.initrd;
-#                            ioread (makes disks) and reaper (two-hosts.sh) for the host
+#   build-guests.sh            builds what is missing and prints the folder: vmlinuz, proof.initrd, redis.initrd, ledger.initrd;
+#                            ioread (makes disks), reaper (two-hosts.sh) and ledgerclient (hold.sh) for the host
 #   build-guests.sh qemu10     unpacks QEMU of <release>-backports and prints the path of its program
 #   build-guests.sh disk MIB   prints the path of a raw disk of that size with the content that io=direct expects
 #
@@ -123,15 +123,19 @@ pack() { # ROOT INITRD: not compressed, for the guest unpacks it under emulation
 build() {
     new=$cache/new-$$
     trap 'rm -rf "$new"' EXIT
-    mkdir -p "$new/proof/bin" "$new/redis/bin"
+    mkdir -p "$new/proof/bin" "$new/redis/bin" "$new/ledger/bin"
     fetch_kernel
     fetch_redis
     compile ioread "$new/ioread"
     compile reaper "$new/reaper"
+    compile ledgerclient "$new/ledgerclient"
+    compile ledger "$new/ledger/bin/ledger"
     compile proof "$new/proof/bin/proof"
     compile redisload "$new/redis/bin/redisload"
     base_root "$new/proof"
     echo '/bin/proof' >"$new/proof/etc/guest"
+    base_root "$new/ledger"
+    echo '/bin/ledger' >"$new/ledger/etc/guest"
     base_root "$new/redis"
     copy_with_libraries "$cache/redis/root" "$new/redis" usr/bin/redis-check-rdb
     mv "$new/redis/usr/bin/redis-check-rdb" "$new/redis/usr/bin/redis-server" # one program, its name says what it is
@@ -142,12 +146,12 @@ build() {
 /usr/bin/redis-server --port $port --protected-mode no --unixsocket /run/redis.sock --save '' --appendonly no --daemonize no --logfile /run/redis.log &
 /bin/redisload
 GUEST
-    for guest in proof redis; do
+    for guest in proof redis ledger; do
         pack "$new/$guest" "$new/$guest.initrd"
         rm -rf "${new:?}/$guest"
     done
     cp "$cache"/kernel/root/boot/vmlinuz-* "$new/vmlinuz"
-    { cat "$cache/kernel/version" "$cache/redis/version"; (cd "$new" && sha256sum vmlinuz proof.initrd redis.initrd); } >"$new/versions"
+    { cat "$cache/kernel/version" "$cache/redis/version"; (cd "$new" && sha256sum vmlinuz proof.initrd redis.initrd ledger.initrd); } >"$new/versions"
     mv "$new" "$1"
 }
 

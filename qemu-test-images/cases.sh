@@ -96,7 +96,8 @@ refused_tiny() { # pattern, XML of devices, [emulator], [XML beside devices]
 XML
   virsh_on a create "$work/tiny.xml" >/dev/null
   pid=$(pid_of a tiny)
-  if (refused "$1" protect tiny --standby b && runs_as a tiny "$pid") >"$work/tiny.out" 2>&1; then rc=0; else rc=1; fi
+  # shellcheck disable=SC2086 # options are words
+  if (refused "$1" protect tiny --standby b ${tiny_options-} && runs_as a tiny "$pid") >"$work/tiny.out" 2>&1; then rc=0; else rc=1; fi
   virsh_on a destroy tiny >/dev/null
   virsh_on b destroy tiny >/dev/null 2>&1 && rc=1 && echo "host b has a standby of the refused domain" >>"$work/tiny.out"
   sed "/^$/d" "$work/tiny.out"
@@ -338,6 +339,11 @@ check "folder of the host" refused_tiny 'shares folder' \
 check "migration blocker of QEMU" refused_tiny 'cannot be migrated' '' '' \
   "<qemu:commandline><qemu:arg value='-object'/><qemu:arg value='memory-backend-ram,id=m0,size=1M,share=on'/>
    <qemu:arg value='-device'/><qemu:arg value='ivshmem-plain,memdev=m0,bus=pcie.0,addr=0x1e'/></qemu:commandline>"
+tiny_options=--hold-output
+check "held output of an interface with two queues" refused_tiny 'net0 .* cannot be held: it has several queues' \
+  "<interface type='bridge'><source bridge='br0'/><model type='virtio'/><driver name='qemu' queues='2'/></interface>"
+check "held output without an interface" refused_tiny 'no network interface' ''
+tiny_options=
 check "QEMU that the standby host has not" refused_tiny 'has no emulator' '' /var/lib/libvirt/qemu-of-a
 check "standby host with another key" wrong_key
 check "standby host without room" without_room
