@@ -40,30 +40,17 @@ trap 'exit 130' INT TERM
 
 rss_kib() { sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null || echo 0; }
 threads() { sed -n 's/^Threads:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null || echo 0; }
-# Looked at eight times, as an epoch that is under way has a pipe in QEMU: what is there at the least.
-fds() {
-  local look least=99999 seen
-  for look in 1 2 3 4 5 6 7 8; do
-    seen=$(find "/proc/$1/fd" -type l 2>/dev/null | wc -l)
-    [ "$seen" -ge $least ] || least=$seen
-    sleep 0.01
-  done
-  echo "$least"
-}
-# What these descriptors are, without the numbers that differ each time.
+# What a process's descriptors are, without the numbers that differ each time: as most of fifteen looks saw it, since a pause has a pipe
+# in QEMU, and none of its event descriptors.
 fd_kinds() {
-  local look least=99999 seen
-  for look in 1 2 3 4 5 6 7 8; do
-    seen=$(find "/proc/$1/fd" -type l -printf '%l\n' 2>/dev/null | sed 's/:\[[0-9]*\]//' | sort)
-    if [ "$(wc -l <<<"$seen")" -lt $least ]; then
-      least=$(wc -l <<<"$seen")
-      uniq -c <<<"$seen"
-    fi >"$work/look"
-    [ ! -s "$work/look" ] || cp "$work/look" "$work/least"
-    sleep 0.02
-  done
-  cat "$work/least"
+  local look
+  for look in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+    find "/proc/$1/fd" -type l -printf '%l\n' 2>/dev/null | sed 's/:\[[0-9]*\]//' | sort | uniq -c | tr -s ' \n' ' |'
+    echo
+    sleep 0.0$((look % 5 + 1))
+  done | sort | uniq -c | sort -rn | sed -n '1s/^ *[0-9]* //p' | tr '|' '\n'
 }
+fds() { fd_kinds "$1" | awk '{ n += $1 } END { print n + 0 }'; }
 files_in() { find "$@" -type f 2>/dev/null | wc -l; }
 kib_in() { du -skc "$@" 2>/dev/null | tail -n 1 | cut -f 1; }
 # What is alive in a daemon's heap: it collects everything first.
