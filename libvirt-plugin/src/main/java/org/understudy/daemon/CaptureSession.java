@@ -68,6 +68,7 @@ final class CaptureSession implements AutoCloseable {
     HostPort guards = StandbyLink.guardAddress(host, standby);
     LibvirtGuestMonitor monitor = new LibvirtGuestMonitor(domain);
     GuestMapping mapping = RamMap.survey(monitor, domain.pid());
+    LeftInQemu.clear(host, domain, monitor, mapping.pid());
     PrimaryDomain primary = PrimaryDomain.of(domain);
     GuardLine guard = GuardLine.open(host, domain, mapping.pid(), guards.host(), guards.port());
     DirtyLog log = null;

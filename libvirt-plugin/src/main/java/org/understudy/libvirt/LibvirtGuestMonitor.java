@@ -9,6 +9,9 @@ import org.understudy.qmp.QmpRefusal;
 
 /** What capture needs of QEMU's monitor, through libvirt. */
 public final class LibvirtGuestMonitor implements GuestMonitor {
+  /** Marks the descriptors that are ours in QEMU. */
+  private static final String OURS = "understudy";
+
   private final LibvirtDomain domain;
 
   public LibvirtGuestMonitor(LibvirtDomain domain) {
@@ -25,11 +28,32 @@ public final class LibvirtGuestMonitor implements GuestMonitor {
   @Override
   public PassedDescriptor addDescriptor(int fd) throws IOException {
     try {
-      JsonNode passed = domain.qmpWithFiles(QmpCommand.of("add-fd"), fd);
+      JsonNode passed =
+          domain.qmpWithFiles(
+              QmpCommand.of("add-fd", QmpCommand.arguments().put("opaque", OURS)), fd);
       return new PassedDescriptor(passed.path("fdset-id").asLong(), passed.path("fd").asInt());
     } catch (QmpRefusal e) {
       throw refusal(e);
     }
+  }
+
+  /**
+   * Removes the descriptors that an earlier daemon gave QEMU and did not live to take back.
+   *
+   * @return how many
+   */
+  public int removeLeftDescriptors() throws IOException {
+    int removed = 0;
+    for (JsonNode set : run(QmpCommand.of("query-fdsets"))) {
+      for (JsonNode descriptor : set.path("fds")) {
+        if (descriptor.path("opaque").asText().equals(OURS)) {
+          removeDescriptor(
+              new PassedDescriptor(set.path("fdset-id").asLong(), descriptor.path("fd").asInt()));
+          removed++;
+        }
+      }
+    }
+    return removed;
   }
 
   @Override

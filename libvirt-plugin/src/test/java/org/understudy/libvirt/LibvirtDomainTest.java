@@ -24,6 +24,7 @@ import org.understudy.capture.MonitorRefusal;
 import org.understudy.libvirt.DomainState.Run;
 import org.understudy.libvirt.LifecycleEvent.Change;
 import org.understudy.linux.AnonymousPipe;
+import org.understudy.linux.PipeEnds;
 import org.understudy.qmp.QmpCommand;
 import org.understudy.qmp.QmpRefusal;
 import org.understudy.testbed.Domain;
@@ -129,6 +130,35 @@ class LibvirtDomainTest {
     assertEquals("running", monitor.status());
     assertEquals(Run.RUNNING, domain.state().run());
     bed.serialOnA("left").awaitPasses(2, LibvirtBed.BOOT);
+    domain.destroy();
+  }
+
+  @Test
+  void whatADeadDaemonLeavesInQemuIsTakenBackOrCounted() throws Exception {
+    LibvirtDomain domain = bed.startOnA(LibvirtBed.proof("leaves"));
+    LibvirtGuestMonitor monitor = new LibvirtGuestMonitor(domain);
+    saveThroughPipe(monitor);
+    int descriptors = descriptors(domain.pid());
+    int pipes = PipeEnds.writing(domain.pid());
+    for (int death = 0; death < 3; death++) {
+      try (AnonymousPipe pipe = new AnonymousPipe()) {
+        pipe.setSize(4096);
+        PassedDescriptor passed = monitor.addDescriptor(pipe.writeFd());
+        pipe.closeWrite();
+        CompletableFuture<Void> saving = saving(monitor, passed);
+        assertTrue(pipe.awaitReadable(10_000), "first bytes within 10 s");
+        pipe.closeRead();
+        assertThrows(Exception.class, () -> saving.get(10, TimeUnit.SECONDS));
+      } // and nobody takes the descriptor back
+    }
+    assertTrue(PipeEnds.writing(domain.pid()) >= pipes + 3, "given and not taken back");
+    assertEquals(3, monitor.removeLeftDescriptors());
+    assertEquals(0, monitor.removeLeftDescriptors());
+    int left = descriptors(domain.pid()) - descriptors;
+    assertEquals(left, PipeEnds.writing(domain.pid()) - pipes, "what is left writes into pipes");
+    assertTrue(left <= 3, left + " descriptors are left after 3 failed saves");
+    System.out.println("## QEMU keeps " + left + " descriptors of 3 failed saves");
+    assertEquals("running", monitor.status());
     domain.destroy();
   }
 
