@@ -2,6 +2,7 @@ package org.understudy.libvirt;
 
 import java.io.IOException;
 import java.util.List;
+import java.util.UUID;
 import org.w3c.dom.Element;
 import org.w3c.dom.Node;
 
@@ -18,13 +19,18 @@ public final class StandbyDomain {
   private StandbyDomain() {}
 
   /**
-   * The standby's XML: the primary's with {@code -incoming defer} added, once.
+   * The standby's XML: the primary's with {@code -incoming defer} added, once, and a generation ID
+   * of its own where the domain has one. QEMU writes its own ID into the guest when it loads the
+   * devices, and tells the guest: so a guest that was rolled back learns of it before it runs.
    *
    * @param migratableXml the primary's live XML as for a migration
    */
   public static String xml(String migratableXml) throws LibvirtFault {
     DomainXml xml = DomainXml.parse(withoutIncoming(migratableXml));
     Element root = xml.root();
+    for (Element generation : xml.all("/domain/genid")) {
+      generation.setTextContent(UUID.randomUUID().toString());
+    }
     Element line =
         DomainXml.all(root, "*[local-name()='commandline']").stream()
             .filter(element -> DomainXml.QEMU.equals(element.getNamespaceURI()))
@@ -77,14 +83,29 @@ public final class StandbyDomain {
 
   /**
    * After a failover: gives the domain the persistent configuration that it had on the other host,
-   * so that its next start is an ordinary one. Nothing to do for a transient domain.
+   * so that its next start is an ordinary one. Nothing to do for a transient domain. It keeps the
+   * generation ID that it runs with: at its next start nothing has been rolled back.
    *
    * @param persistentXml {@link PrimaryDomain#persistentXml}, or null
    */
   public static void makeOrdinary(LibvirtHost host, String persistentXml) throws LibvirtFault {
     if (persistentXml != null) {
-      host.define(withoutIncoming(persistentXml));
+      host.define(withLiveGenerationId(host, withoutIncoming(persistentXml)));
     }
+  }
+
+  private static String withLiveGenerationId(LibvirtHost host, String persistentXml)
+      throws LibvirtFault {
+    DomainXml xml = DomainXml.parse(persistentXml);
+    LibvirtDomain live = host.domainOrNull(UUID.fromString(xml.text("/domain/uuid")));
+    String generation = live == null ? "" : DomainXml.parse(live.xml()).text("/domain/genid");
+    if (generation.isEmpty()) {
+      return persistentXml;
+    }
+    for (Element element : xml.all("/domain/genid")) {
+      element.setTextContent(generation);
+    }
+    return xml.text();
   }
 
   /** Ends the standby's QEMU; nothing to do when there is none. */

@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
+import java.util.Set;
+import java.util.UUID;
 import org.junit.jupiter.api.Test;
 import org.w3c.dom.Element;
 
@@ -56,5 +58,16 @@ class StandbyDomainTest {
   void anEmptyCommandLineIsNotLeftBehind() throws Exception {
     String again = StandbyDomain.withoutIncoming(StandbyDomain.xml(PLAIN));
     assertFalse(again.contains("commandline"), again);
+  }
+
+  @Test
+  void theStandbyHasAGenerationIdOfItsOwnWhereTheDomainHasOne() throws Exception {
+    String id = "43dc0cf8-809b-4adb-9bea-a9abb5f3d90e";
+    String own = PLAIN.replace("<devices>", "<genid>" + id + "</genid><devices>");
+    String first = DomainXml.parse(StandbyDomain.xml(own)).text("/domain/genid");
+    String second = DomainXml.parse(StandbyDomain.xml(own)).text("/domain/genid");
+    assertEquals(3, Set.of(id, first, second).size(), first + " " + second);
+    assertEquals(first, UUID.fromString(first).toString());
+    assertFalse(StandbyDomain.xml(PLAIN).contains("genid"));
   }
 }
