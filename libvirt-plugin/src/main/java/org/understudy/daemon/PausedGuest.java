@@ -87,8 +87,13 @@ final class PausedGuest implements AutoCloseable {
         monitor.resume();
       }
     }
+    ClockCatchUp.start(host, left);
     StandbyDomain.makeOrdinary(host.libvirt(), order.primary().persistentXml());
     return true;
+  }
+
+  LibvirtDomain domain() {
+    return domain;
   }
 
   StandbyGuest loader() {

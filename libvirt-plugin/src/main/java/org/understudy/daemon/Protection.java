@@ -10,6 +10,7 @@ import org.slf4j.LoggerFactory;
 import org.understudy.capture.CaptureOutcome;
 import org.understudy.capture.PauseTiming;
 import org.understudy.guest.PageSet;
+import org.understudy.libvirt.GuestClock;
 import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.link.Goodbye;
 
@@ -42,6 +43,7 @@ final class Protection {
 
   private final ThisHost host;
   private final LibvirtDomain domain;
+  private final ClockLoss clock;
   private final Thread thread;
   private final RollbackWindow window = new RollbackWindow(System::nanoTime);
   private final Object lock = new Object();
@@ -63,6 +65,7 @@ final class Protection {
     this.host = host;
     this.domain = domain;
     this.ownership = ownership;
+    clock = new ClockLoss(host, domain.name(), new GuestClock(domain));
     thread = new Thread(this::run, "capture-" + domain.name());
     thread.setDaemon(true);
   }
@@ -238,6 +241,7 @@ final class Protection {
       throws IOException, InterruptedException {
     long epoch = nextEpoch++;
     CaptureOutcome outcome = capture.captureInto(link.sink(), epoch);
+    clock.add(outcome.pauses());
     if (outcome instanceof CaptureOutcome.Discarded discarded) {
       discarded(discarded, link);
       return;
@@ -374,6 +378,7 @@ final class Protection {
         json.put("deviceStateBytes", pause.deviceStateBytes());
       }
       window.describe(json, session != null && session.outputIsHeld());
+      clock.describe(json);
       if (session != null) {
         session.describe(json);
       }

@@ -21,8 +21,10 @@ import org.understudy.link.Hello;
 import org.understudy.link.LinkReceiver;
 import org.understudy.medium.MediumFile;
 import org.understudy.slow.SlowFile;
+import org.understudy.standby.DevicePagesFirst;
 import org.understudy.standby.StandbyState;
 import org.understudy.tier.CommittedImage;
+import org.understudy.tier.PlacementPolicy;
 import org.understudy.tier.RecencyFrequency;
 import org.understudy.tier.StandbyImage;
 import org.understudy.tier.TierBudget;
@@ -63,7 +65,7 @@ final class Standby implements LinkReceiver.Followed {
   private final GuestOrder order;
   private final Path folder;
   private final StandbyImage image;
-  private final RecencyFrequency policy;
+  private final PlacementPolicy policy;
   private final GuardSight guard;
   private final FailureDetector detector;
   private final Runnable onEnd;
@@ -75,6 +77,7 @@ final class Standby implements LinkReceiver.Followed {
   private volatile State state = State.FOLLOWING;
   private volatile String reason = "waiting for the first epoch";
   private volatile ObjectNode lastFailover;
+  private volatile ClockCatchUp clock;
   private volatile boolean stopping;
   private volatile boolean switchoverAnnounced;
   private volatile boolean stoodDown;
@@ -86,7 +89,7 @@ final class Standby implements LinkReceiver.Followed {
       GuestOrder order,
       Path folder,
       StandbyImage image,
-      RecencyFrequency policy,
+      PlacementPolicy policy,
       GuardSight guard,
       Runnable onEnd) {
     this.host = host;
@@ -143,7 +146,8 @@ final class Standby implements LinkReceiver.Followed {
   private static Standby open(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
       throws IOException {
     Path folder = host.config().tiersDir().resolve(order.primary().uuid().toString());
-    RecencyFrequency policy = new RecencyFrequency(order.layout().pages());
+    PlacementPolicy policy =
+        new DevicePagesFirst(order.layout(), new RecencyFrequency(order.layout().pages()));
     StandbyImage image = openImage(host, order, folder, policy);
     Standby standby = new Standby(host, order, folder, image, policy, guard, onEnd);
     try {
@@ -156,7 +160,7 @@ final class Standby implements LinkReceiver.Followed {
   }
 
   private static StandbyImage openImage(
-      ThisHost host, GuestOrder order, Path folder, RecencyFrequency policy) throws IOException {
+      ThisHost host, GuestOrder order, Path folder, PlacementPolicy policy) throws IOException {
     Files.createDirectories(folder);
     if (StandbyImage.exists(folder) && !StandbyImage.layoutOf(folder).equals(order.layout())) {
       delete(folder); // of an earlier life of the guest, with other RAM blocks
@@ -477,6 +481,7 @@ final class Standby implements LinkReceiver.Followed {
       enter(State.FAILED, report.outcome().toString());
       throw new IOException("the promotion of domain " + name() + " failed: " + report.outcome());
     }
+    clock = ClockCatchUp.start(host, guest.domain());
     guest.makeOrdinary();
     enter(State.RUNNING, "epoch " + report.epoch() + ", generation " + generation);
     closeImage(true);
@@ -587,6 +592,10 @@ final class Standby implements LinkReceiver.Followed {
     PausedGuest now = guest;
     if (now != null) {
       json.put("loader", now.loader().state().toString());
+    }
+    ClockCatchUp late = clock;
+    if (late != null) {
+      json.put("clock", late.result());
     }
     if (lastFailover != null) {
       json.set("failover", lastFailover);

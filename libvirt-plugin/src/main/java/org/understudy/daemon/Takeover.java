@@ -41,6 +41,7 @@ final class Takeover {
     json.put("runningMs", report.runningMs()).put("totalMs", report.totalMs());
     json.put("residentPages", report.pages().resident());
     json.put("wantedPages", report.pages().wanted());
+    json.put("wantedLoadingPages", report.wantedLoading().count());
     json.put("wantedZeroPages", report.pages().wantedZero());
     json.put("pushedPages", report.pages().pushed());
     json.put("wantedP50Us", report.demand().p50Micros());

@@ -3,6 +3,7 @@ package org.understudy.libvirt;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.sun.jna.Pointer;
 import com.sun.jna.ptr.IntByReference;
+import com.sun.jna.ptr.LongByReference;
 import com.sun.jna.ptr.PointerByReference;
 import java.io.IOException;
 import java.util.UUID;
@@ -160,6 +161,29 @@ public final class LibvirtDomain {
   /** virDomainDestroy: ends its QEMU. */
   public void destroy() throws LibvirtFault {
     tell("destroying it", Domain::destroy);
+  }
+
+  /**
+   * virDomainGetTime: the guest's wall clock, in ns since 1970, from its agent.
+   *
+   * @throws LibvirtFault no agent answers
+   */
+  long timeNs() throws LibvirtFault {
+    LongByReference seconds = new LongByReference();
+    IntByReference nanos = new IntByReference();
+    if (LibvirtLibrary.BASE.virDomainGetTime(handle().pointer, seconds, nanos, 0) < 0) {
+      throw new LibvirtFault("asking " + name + " for its time: " + LibvirtHost.lastError());
+    }
+    return seconds.getValue() * 1_000_000_000 + nanos.getValue();
+  }
+
+  /** virDomainSetTime: the agent sets the guest's wall clock, and its hardware clock after it. */
+  void timeNs(long value) throws LibvirtFault {
+    if (LibvirtLibrary.BASE.virDomainSetTime(
+            handle().pointer, value / 1_000_000_000, (int) (value % 1_000_000_000), 0)
+        < 0) {
+      throw new LibvirtFault("setting the time of " + name + ": " + LibvirtHost.lastError());
+    }
   }
 
   /** Whether libvirt starts it with the host. */

@@ -4,6 +4,7 @@ import com.sun.jna.Library;
 import com.sun.jna.Native;
 import com.sun.jna.Pointer;
 import com.sun.jna.ptr.IntByReference;
+import com.sun.jna.ptr.LongByReference;
 import com.sun.jna.ptr.PointerByReference;
 
 /**
@@ -19,6 +20,10 @@ interface LibvirtLibrary extends Library {
   int virDomainFree(Pointer domain);
 
   int virDomainGetState(Pointer domain, IntByReference state, IntByReference reason, int flags);
+
+  int virDomainGetTime(Pointer domain, LongByReference seconds, IntByReference nanos, int flags);
+
+  int virDomainSetTime(Pointer domain, long seconds, int nanos, int flags);
 
   Pointer virConnectGetDomainCapabilities(
       Pointer connection, String emulator, String arch, String machine, String type, int flags);

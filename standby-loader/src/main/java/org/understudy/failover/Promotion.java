@@ -33,6 +33,7 @@ public final class Promotion {
   private final Inbox inbox;
   private final RamPart part;
   private final DemandLatency latency = new DemandLatency();
+  private final PageSet wantedLoading;
   private final long[] arrivedNs = new long[WANTED_PAGES];
   private final long beganNs = System.nanoTime();
   private PresenceCheck check;
@@ -54,6 +55,7 @@ public final class Promotion {
     order = new PushOrder(image, urgentFirst);
     inbox = standby.inbox();
     part = new RamPart(image.layout());
+    wantedLoading = new PageSet(image.layout().pages());
     check = new PresenceCheck(new PageSet(image.layout().pages()), 0, 0, 0);
   }
 
@@ -199,6 +201,9 @@ public final class Promotion {
       if (!sent.contains(page)) {
         arrivedNs[part.count()] = inbox.takenArrivedNs();
         add(page);
+        if (loadedNs == 0) {
+          wantedLoading.add(page);
+        }
         if (image.isZero(page)) {
           wantedZero++;
         } else {
@@ -293,6 +298,7 @@ public final class Promotion {
             wantedZero,
             pushed,
             pushedZero),
+        wantedLoading,
         new PromotionReport.Demand(
             latency.percentileMicros(50), latency.percentileMicros(99), latency.longestMicros()));
   }

@@ -1,5 +1,7 @@
 package org.understudy.failover;
 
+import org.understudy.guest.PageSet;
+
 /**
  * What a promotion did. Times are ms from its beginning; a time that was not reached is -1.
  *
@@ -10,6 +12,8 @@ package org.understudy.failover;
  * @param runningMs the guest ran, as the monitor saw it
  * @param totalMs all pages were in the guest and QEMU was done
  * @param pages what happened to the pages
+ * @param wantedLoading which of the wanted pages QEMU asked for while it loaded the devices, before
+ *     the guest could run
  * @param demand how long wanted pages waited
  */
 public record PromotionReport(
@@ -20,6 +24,7 @@ public record PromotionReport(
     double runningMs,
     double totalMs,
     Pages pages,
+    PageSet wantedLoading,
     Demand demand) {
 
   /** How a promotion ended. */

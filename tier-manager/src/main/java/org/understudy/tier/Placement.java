@@ -58,14 +58,19 @@ final class Placement {
     while ((told = nextUntold()) != null) {
       policy.written(told.epoch, told.written);
     }
+    byte[] deviceState;
     tiers.lock.lock();
     try {
+      deviceState = tiers.deviceState;
       candidates.set(tiers.index.nonZero);
       fastEnd = tiers.fast.isAttached() ? tiers.fastLimit() : 0;
       int limit = tiers.mediumLimit();
       mediumEnd = (int) Math.min(Integer.MAX_VALUE, (long) fastEnd + limit - limit / 16);
     } finally {
       tiers.lock.unlock();
+    }
+    if (deviceState != null) {
+      policy.deviceState(deviceState);
     }
     int slack = (mediumEnd - fastEnd) / 8;
     int longest = (int) Math.min(candidates.count(), (long) mediumEnd + slack);

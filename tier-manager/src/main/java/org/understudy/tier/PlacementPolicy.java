@@ -10,6 +10,9 @@ public interface PlacementPolicy {
   /** Epoch {@code epoch} has been committed and changed these pages. */
   void written(long epoch, PageSet pages);
 
+  /** The device state of the newest committed epoch, as QEMU wrote it; not to be changed. */
+  default void deviceState(byte[] file) {}
+
   /**
    * Ranks pages.
    *
