@@ -120,7 +120,8 @@ bed_up() {
   for host in a b; do daemon_up $host; done
 }
 
-# Defines and starts a guest on host a. The same read-only disk lies on both hosts.
+# Defines and starts a guest on host a. The same read-only disk lies on both hosts. $domain_words and $device_words are XML that
+# is added to the domain and to its devices.
 guest_up() { # image, memory in MiB, kernel words
   local images disk xml=$work/$domain.xml
   images=$("$here/build-guests.sh")
@@ -128,6 +129,7 @@ guest_up() { # image, memory in MiB, kernel words
   sed -e "s|@NAME@|$domain|g; s|@UUID@|$(cat /proc/sys/kernel/random/uuid)|; s|@MEMORY_MIB@|$2|; s|@VCPUS@|${vcpus:-2}|" \
     -e "s|@MACHINE@|pc-q35-7.2|; s|@FIRMWARE@||; s|@VIDEO@||; s|@EMULATOR@|/usr/bin/qemu-system-x86_64|" \
     -e "s|@KERNEL@|$images/vmlinuz|; s|@INITRD@|$images/$1.initrd|; s|@DISK@|$disk|; s|@MAC@|52:54:00:77:00:64|" \
+    -e "s|<on_poweroff>|${domain_words:-}&|; s|<memballoon|${device_words:-}&|" \
     -e "s|@KERNEL_WORDS@|console=ttyS0 quiet net=1 net.addr=10.77.0.100/24 net.peer=10.77.0.1 io=${guest_io:-direct} $3|" \
     "$here/src/main/resources/org/understudy/testbed/domain.xml" >"$xml"
   for host in a b; do mkdir -p "$work/$host/lib/serial"; done

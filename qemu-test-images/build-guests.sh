@@ -3,6 +3,7 @@
 #
 #   build-guests.sh            builds what is missing and prints the folder: vmlinuz, proof.initrd, redis.initrd, ledger.initrd;
 #                            ioread (makes disks), reaper (two-hosts.sh) and ledgerclient (hold.sh) for the host
+#   build-guests.sh agent      adds agent.initrd there: the proof guest with Debian's qemu-guest-agent; prints the folder
 #   build-guests.sh qemu10     unpacks QEMU of <release>-backports and prints the path of its program
 #   build-guests.sh disk MIB   prints the path of a raw disk of that size with the content that io=direct expects
 #
@@ -25,7 +26,7 @@ check_tools() {
     done
     [ -e /usr/include/x86_64-linux-gnu/sys/types.h ] || missing="$missing libc6-dev"
     [ -z "$missing" ] || fail "packages are missing, install them:$missing"
-    # The guests have no libraries beside those of redis.
+    # The guests have no libraries beside those of redis and of the agent.
     ! readelf -d "$(command -v busybox)" 2>/dev/null | grep -q NEEDED || fail "busybox is not static, install busybox-static"
     [ "$(uname -m)" = x86_64 ] || fail "this machine is $(uname -m), the guests are x86_64"
 }
@@ -74,6 +75,41 @@ fetch_redis() {
     touch complete
 }
 
+fetch_agent() {
+    [ ! -e "$cache/agent/complete" ] || return 0
+    rm -rf "$cache/agent"
+    mkdir -p "$cache/agent"
+    cd "$cache/agent"
+    download qemu-guest-agent libglib2.0-0 libpcre2-8-0 libudev1 libnuma1 liburing2 libc6
+    for package in *.deb; do dpkg-deb -x "$package" root; done
+    rm ./*.deb
+    touch complete
+}
+
+# The kernel unpacks one archive after the other, so what is added to the proof guest lies behind it.
+build_agent() {
+    new=$cache/new-agent-$$
+    trap 'rm -rf "$new"' EXIT
+    fetch_agent
+    mkdir -p "$new/root/etc"
+    copy_with_libraries "$cache/agent/root" "$new/root" usr/sbin/qemu-ga
+    cat >"$new/root/etc/guest" <<'GUEST'
+port=$(grep -lx org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name)
+port=${port%/name}
+# ACPI's general purpose event 5 says that there is a new generation ID (QEMU's docs/specs/vmgenid.txt).
+while read -r events rest </sys/firmware/acpi/interrupts/gpe05; do
+    [ "$events" = "$seen" ] || echo "guest: generation events: $events"
+    seen=$events
+    sleep 0.5
+done &
+[ -z "$port" ] || (mkdir -p /var/run && exec /usr/sbin/qemu-ga -m virtio-serial -p "/dev/${port##*/}" >/dev/null 2>&1) &
+/bin/proof
+GUEST
+    pack "$new/root" "$new/agent.cpio"
+    cat "$folder/proof.initrd" "$new/agent.cpio" >"$new/agent.initrd"
+    mv "$new/agent.initrd" "$folder/agent.initrd"
+}
+
 # Copies a program of the unpacked packages and, file by file, the libraries it needs.
 copy_with_libraries() { # FROM TO PROGRAM
     mkdir -p "$2/$(dirname "$3")" "$2/lib64" "$2/lib"
@@ -85,7 +121,7 @@ copy_with_libraries() { # FROM TO PROGRAM
         for needed in $(for file in $todo; do readelf -d "$file" | sed -n 's/.*(NEEDED).*\[\(.*\)\].*/\1/p'; done); do
             [ ! -e "$2/lib/$needed" ] || continue
             found=$(find "$1/lib" "$1/usr/lib" -name "$needed" | head -n 1)
-            [ -n "$found" ] || fail "library $needed, which $3 needs, is in none of the packages of fetch_redis"
+            [ -n "$found" ] || fail "library $needed, which $3 needs, is in none of the unpacked packages"
             cp -L "$found" "$2/lib/$needed"
             more="$more $found"
         done
@@ -211,11 +247,12 @@ folder=$cache/$key
 exec 9>"$cache/lock"
 flock 9
 case $command in
-guests | disk)
+guests | disk | agent)
     if [ ! -e "$folder/versions" ]; then
         check_tools
         (build "$folder") 9>&-
     fi
+    [ "$command" != agent ] || [ -e "$folder/agent.initrd" ] || (build_agent) 9>&-
     if [ "$command" = disk ]; then
         mib=${2:?build-guests.sh disk MIB}
         disk=$cache/disk-$mib.raw
@@ -232,5 +269,5 @@ qemu10)
     (unpack_qemu10) 9>&-
     echo "$cache/qemu10/qemu-system-x86_64"
     ;;
-*) fail "unknown command $command; expected nothing, qemu10 or disk MIB" ;;
+*) fail "unknown command $command; expected nothing, agent, qemu10 or disk MIB" ;;
 esac
