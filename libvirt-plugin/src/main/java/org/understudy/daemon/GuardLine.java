@@ -18,9 +18,12 @@ final class GuardLine implements AutoCloseable {
   private final GuardClient client;
   private final GuardSettings settings;
 
-  private GuardLine(GuardClient client, GuardSettings settings) {
+  private final Path file;
+
+  private GuardLine(GuardClient client, GuardSettings settings, Path file) {
     this.client = client;
     this.settings = settings;
+    this.file = file;
   }
 
   /**
@@ -41,7 +44,7 @@ final class GuardLine implements AutoCloseable {
         if (left.qemu().equals(qemu)
             && left.standbyHost().equals(standbyHost)
             && left.standbyPort() == standbyPort) {
-          return new GuardLine(client, left);
+          return new GuardLine(client, left, file);
         }
         client.finish(); // of an earlier QEMU, or for another standby
       } catch (IOException gone) {
@@ -67,7 +70,23 @@ final class GuardLine implements AutoCloseable {
                     "--reason",
                     domain.uuid().toString()))
             .withTimes(timing.heartbeatMs(), timing.pauseDeadlineMs(), 5_000);
-    return new GuardLine(GuardClient.start(settings, file, List.of("setsid")), settings);
+    return new GuardLine(start(host, domain, settings, file), settings, file);
+  }
+
+  private static GuardClient start(
+      ThisHost host, LibvirtDomain domain, GuardSettings settings, Path file) throws IOException {
+    if (GuardScope.available()) {
+      try {
+        return GuardClient.start(settings, file, GuardScope.launcher(settings.session()));
+      } catch (IOException e) {
+        host.events()
+            .add(
+                domain.name(),
+                "the guard has no control group of its own and ends with the daemon's: "
+                    + e.getMessage());
+      }
+    }
+    return GuardClient.start(settings, file, GuardScope.SESSION);
   }
 
   private static Path file(ThisHost host, UUID domain) {
@@ -102,9 +121,10 @@ final class GuardLine implements AutoCloseable {
     client.endsOnPurpose();
   }
 
-  /** Protection has ended: ends the guard. */
+  /** Protection has ended: ends the guard; its key is of no use any more. */
   void finish() throws IOException {
     client.finish();
+    Files.deleteIfExists(file);
   }
 
   /** Lets go of the guard, which stays. */
