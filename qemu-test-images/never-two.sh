@@ -199,6 +199,18 @@ standby_of_it() {
   refuses a 'host b owns generation 2'
   protect b a
 }
+whole_site() { # both hosts lose their power, and autostart was on
+  host_dies a
+  host_dies b
+  host_boots a
+  host_boots b
+  await 60 "host b starting the guest" told b 'has not taken over: started, as libvirt would'
+  await 60 "protection by itself" is b state PROTECTED
+  runs_only_on b
+  does_not_autostart b || fail "libvirt starts the guest with host b, too"
+  qemu_pid b >"$work/b.qemu"
+  counting b
+}
 moves_back() {
   us b switchover $domain >"$work/out" 2>"$work/err" || fail "switchover: $(cat "$work/err")"
   counting a
@@ -268,6 +280,7 @@ check "it hears of the newer generation" hears_of_it
 check "it does not get a guest that runs elsewhere" does_not_get_it
 check "its daemon is dead: refused all the same" without_a_daemon
 check "it stands by; after unprotect its old definition is not started" standby_of_it
+check "both hosts were off: the owner starts it, once the other agrees" whole_site
 check "after a switchover the old host does not start it" moves_back
 check "an orderly end gives autostart back" ends_in_order
 check "another host is chosen by claim" is_chosen

@@ -35,9 +35,20 @@ trap 'exit 130' INT TERM
 draw() { drawn=$(($1 + (RANDOM * 32768 + RANDOM) % ($2 - $1 + 1))); }
 nap_ms() { sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))"; }
 other() { if [ "$1" = a ]; then echo b; else echo a; fi; }
-try() { why="waited in vain for $2" && (await "$@"); }
+try() { # seconds, what, command...: "await" that can be survived
+  local deadline=$(($(date +%s) + $1)) what=$2
+  shift 2
+  until "$@"; do
+    if [ "$(date +%s)" -ge "$deadline" ]; then
+      why="waited in vain for $what"
+      return 1
+    fi
+    sleep 0.3
+  done
+}
 record() { sed -n "s/^ *\"$2\" : \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$work/$1-us/state/domains/$uuid.json" 2>/dev/null; }
-state_on() { virsh_on "$1" domstate $domain 2>/dev/null | head -n 1; }
+# From the file that libvirt keeps of a running domain: asking it takes four processes each time.
+state_on() { sed -n "s/^<domstatus state='\([a-z ]*\)'.*/\1/p" "$work/$1/run/libvirt/qemu/$domain.xml" 2>/dev/null | grep . || echo "shut off"; }
 # The last state that a daemon told, from its log: asking it takes a Java process each time.
 last_state() { sed -n "s/.* EventLog: $domain: \([A-Z_]*\)\(:.*\)\?$/\1/p; s/.* EventLog: $domain: standby of host . is armed.*/FOLLOWING/p" "$work/$1.log" | tail -n 1; }
 daemon_lives() { [ -n "$(daemon_pid "$1")" ]; }
@@ -209,23 +220,13 @@ mend() {
   done
   mended=$(date +%s)
   try 120 "protection: $p is $(record "$p" role) $(last_state "$p") $(state_on "$p"), $s is $(record "$s" role) $(last_state "$s") $(state_on "$s")" \
-    settled_here || return 1
-  read -r p s outcome <"$work/settled"
+    settled || return 1
   bytes=$(said_bytes "$p")
   try 60 "the guest counting on $p" counts_since "$p" "$bytes" || return 1
   sound "$p" "$from" || return 1
   [ "$(record a generation) $(record a owner)" = "$(record b generation) $(record b owner)" ] ||
     { why="a knows generation $(record a generation) of $(record a owner), b $(record b generation) of $(record b owner)"; return 1; }
 }
-settled_here() { # "await" runs this in a process of its own: what it finds out is kept in a file
-  [ ! -s "$work/settling" ] || read -r p s outcome <"$work/settling"
-  local rc=0
-  settled || rc=1
-  echo "$p $s $outcome" >"$work/settling"
-  [ $rc -eq 0 ] || return 1
-  mv "$work/settling" "$work/settled"
-}
-
 keep_logs() { # name
   local to
   to=$cache/split-failures/$(date +%Y%m%d-%H%M%S)-seed$seed-$1
@@ -245,7 +246,6 @@ one() { # number
   began=$(date +%s) why='' outcome=stays actions=''
   before=$(both_seen)
   from=$(said_bytes "$p") was=$p
-  rm -f "$work/settling" "$work/settled"
   schedule "$1"
   mend || result="FAIL: ${why:-unknown}"
   [ "$(both_seen)" = "$before" ] || result="FAIL: it ran on both: $(grep ' BOTH ' "$work/observed" | tail -n 1)"
