@@ -51,7 +51,7 @@ final class PeerVerbs {
         .read(domain)
         .ifPresent(
             known -> answer.put("generation", known.generation()).put("owner", known.owner()));
-    if (standbys.has(domain) && standbys.withUuid(domain).isTakingOver()) {
+    if (standbys.has(domain) && standbys.withUuid(domain).takesOver()) {
       answer.put("takingOver", true);
     }
     return answer;

@@ -199,8 +199,8 @@ final class Standby implements LinkReceiver.Followed {
     return reason;
   }
 
-  /** Whether the primary is being fenced, or the guest started here. */
-  boolean isTakingOver() {
+  /** Whether a failover is under way, which nothing that the other host asks may interrupt. */
+  boolean takesOver() {
     return state == State.FENCING || state == State.PROMOTING;
   }
 
@@ -220,7 +220,7 @@ final class Standby implements LinkReceiver.Followed {
     }
     // A failover enters its state first and looks at this afterwards; so one of both gives way.
     stoodDown = true;
-    if (isTakingOver() || state == State.RUNNING || state == State.FAILED) {
+    if (takesOver() || state == State.RUNNING || state == State.FAILED) {
       stoodDown = false;
       return false;
     }
@@ -240,11 +240,6 @@ final class Standby implements LinkReceiver.Followed {
         && asked.layout().equals(order.layout())
         && asked.generation() == order.generation()
         && asked.guardSession().equals(guard.session());
-  }
-
-  /** Whether a failover is under way, which nothing that the other host asks may interrupt. */
-  boolean takesOver() {
-    return state == State.FENCING || state == State.PROMOTING;
   }
 
   // What the link asks.

@@ -285,7 +285,7 @@ final class Standbys {
               .formatted(
                   known.domainName(), domain.state().run().toString().toLowerCase(Locale.ROOT)));
     }
-    if (standby != null && (standby.isTakingOver() || standby.state() == Standby.State.FAILED)) {
+    if (standby != null && (standby.takesOver() || standby.state() == Standby.State.FAILED)) {
       throw new IOException(
           "its standby of domain %s is %s (%s)"
               .formatted(known.domainName(), standby.state(), standby.reason()));
