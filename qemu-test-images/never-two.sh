@@ -63,8 +63,8 @@ protect() { # from, to
   qemu_pid "$1" >"$work/$1.qemu"
 }
 counts_since() { serial "$1" | tail -c "+$(($2 + 1))" | tr -d '\r' | grep -q '^proof [0-9]* ok'; }
-counting() { # host: the guest runs there and goes on
-  await 60 "the guest counting on $1" counts_since "$1" "$(serial "$1" | wc -c)"
+counting() { # host: the guest runs there and goes on; it may have to boot first, on a machine with much else to do
+  await 180 "the guest counting on $1" counts_since "$1" "$(serial "$1" | wc -c)"
 }
 runs_only_on() { # host
   local other=b
