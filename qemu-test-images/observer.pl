@@ -44,16 +44,17 @@ sub find {
     }
 }
 
+# CPU time of the vCPU threads, undefined when none is left. A thread that is ending executes nothing of the guest any more, however
+# long its process stays in the table, and may have to take down the whole memory of its process: it does not count.
 sub vcpu_ns {
     my $pid = shift;
     opendir(my $tasks, "/proc/$pid/task") or return undef;
-    my $sum = 0;
+    my $sum;
     for my $tid (grep { /^\d+$/ } readdir $tasks) {
         next unless slurp("/proc/$pid/task/$tid/comm") =~ m{^(?:CPU \d+|ALL CPUs)/};
-        # A thread that ends may have to take the whole memory of its process down; that is no guest running.
-        my ($flags) = slurp("/proc/$pid/task/$tid/stat") =~ /.*\) \S(?: \S+){5} (\d+) /s;
-        return undef if !defined $flags || $flags & $PF_EXITING;
-        $sum += (split / /, slurp("/proc/$pid/task/$tid/schedstat") || '0')[0];
+        my ($state, $flags) = slurp("/proc/$pid/task/$tid/stat") =~ /.*\) (\S)(?: \S+){5} (\d+) /s;
+        next if !defined $flags || $flags & $PF_EXITING || $state =~ /[ZX]/;
+        $sum = ($sum // 0) + (split / /, slurp("/proc/$pid/task/$tid/schedstat") || '0')[0];
     }
     return $sum;
 }
@@ -69,6 +70,10 @@ until ($stop || getppid() == 1) {
         my $qemu = $qemu{$pid};
         my $ns = vcpu_ns($pid);
         my $delta = defined $ns && defined $qemu->{ns} ? $ns - $qemu->{ns} : 0;
+        if (defined $qemu->{ns} && !defined $ns && $qemu->{stood} < $STANDS) {
+            say_at("QEMU $pid on $qemu->{host} ends");
+            $qemu->{stood} = $STANDS;
+        }
         $qemu->{ns} = $ns;
         if ($delta > $RAN_NS) {
             say_at(sprintf('QEMU %d on %s runs, %.1f ms', $pid, $qemu->{host}, $delta / 1e6)) if $qemu->{stood} >= $STANDS;
