@@ -3,6 +3,8 @@
 # the guest's host dies at a random moment, and on the other host the client asks for all that was acknowledged again.
 #   hold.sh --kills N [--control N] [--seed S] [--interval MS]   each kill appends a line to .cache/hold.tsv; with the seed of an
 #                                                                interrupted run it goes on behind the last one
+#   hold.sh --deaths                                             our own processes die or hang while output is held: the client of
+#                                                                a living guest keeps its connections
 #   hold.sh --latency SECONDS                                    the client's latency unprotected, protected, and with held output
 #                                                                at some intervals; lines in .cache/hold-latency.tsv
 # With --hold-output no acknowledged entry may be lost or changed. The control kills come first and go without: there some are, or
@@ -19,19 +21,20 @@ cache=$here/../.cache
 table=$cache/hold.tsv
 
 kinds=(qemu qemu+daemon machine)
-kills=0 control=0 latency=0 seed=$((RANDOM * 32768 + RANDOM)) interval_ms=100 hold=hold
+kills=0 control=0 latency=0 deaths=0 seed=$((RANDOM * 32768 + RANDOM)) interval_ms=100 hold=hold
 while [ $# -gt 0 ]; do
   case $1 in
   --kills) kills=${2:?--kills N} && shift ;;
   --seed) seed=${2:?--seed S} && shift ;;
   --interval) interval_ms=${2:?--interval MS} && shift ;;
+  --deaths) deaths=1 ;;
   --latency) latency=${2:?--latency SECONDS} && shift ;;
   --control) control=${2:?--control N} && shift ;;
   *) fail "unknown option $1" ;;
   esac
   shift
 done
-case $kills$control$latency in *[!0-9]* | 000) fail "usage: hold.sh --kills N | --latency SECONDS" ;; esac
+case $kills$control$latency$deaths in *[!0-9]* | 0000) fail "usage: hold.sh --kills N | --deaths | --latency SECONDS" ;; esac
 
 net=us$(printf %s "$work" | cksum | cut -d ' ' -f 1)
 client_pid=
@@ -262,5 +265,50 @@ latencies() {
   client_down
 }
 
+# --- deaths of ours, with a guest that lives
+
+filters() { # in the guest's QEMU on a
+  virsh_on a qemu-monitor-command $domain '{"execute":"qom-list","arguments":{"path":"/objects"}}' | grep -c '"understudy-[0-9a-f]*-out' || true
+}
+no_filters() { [ "$(filters)" = 0 ]; }
+events() { grep -c "$1" "$work/a.log" || true; }
+more_events() { [ "$(events "$1")" -gt "$2" ]; }
+held_again() { # number of times that it was held before
+  try 60 "held output after $case" more_events 'output is held' "$1"
+}
+goes_on() { # the client gets answers, whoever died
+  local n
+  n=$(acknowledged) && try 40 "20 more answers after $case" has_entered $((n + 20))
+}
+deaths() {
+  local holds holder case line
+  protect_lines="hold-limit-ms = 3000"
+  new_bed
+  hold=hold
+  protect || fail "$why"
+  client_up 60000
+  try 60 "20 acknowledged entries" has_entered 20 || fail "$why"
+  for case in holder-killed holder-stopped daemon-killed daemon-and-holder-killed unprotect; do
+    holds=$(events 'output is held') holder=$(pids_of a output.Holder)
+    [ "$(filters)" = 1 ] || fail "$(filters) filters before $case"
+    case $case in
+    holder-killed) kill -9 "$holder" && goes_on && held_again "$holds" ;;
+    holder-stopped) kill -STOP "$holder" && goes_on && held_again "$holds" && ! alive "$holder" ;;
+    daemon-killed) kill -9 "$(daemon_pid a)" && goes_on && alive "$holder" && (daemon_up a) && held_again "$holds" ;;
+    daemon-and-holder-killed)
+      kill -9 "$(daemon_pid a)" "$holder" && goes_on && try 20 "the end of the filters" no_filters &&
+        (daemon_up a) && held_again "$holds"
+      ;;
+    unprotect) us a unprotect $domain >/dev/null && no_filters && [ -z "$(pids_of a output.Holder)" ] && goes_on ;;
+    esac || fail "$case: ${why:-not as it should be}; $(filters) filters, holder ${holder:-none}, now $(pids_of a output.Holder)"
+    goes_on || fail "$why"
+    say "ok $case"
+  done
+  line=$(ask count 10) || fail "the client does not answer"
+  [ "$(word reconnected "$line")" = 0 ] || fail "connections did not live on: $line"
+  say "$line"
+  client_down
+}
+
 mkdir -p "$cache"
-if [ "$latency" -gt 0 ]; then latencies; else campaign; fi
+if [ $deaths = 1 ]; then deaths; elif [ "$latency" -gt 0 ]; then latencies; else campaign; fi

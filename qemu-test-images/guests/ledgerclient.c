@@ -2,7 +2,7 @@
  * each of them again. A program of the host.
  *
  *   ledgerclient ADDRESS CONNECTIONS STALL_MS     reads words from standard input, answers each with a line:
- *     count    acknowledged N
+ *     count    acknowledged N reconnected R
  *     rates    acknowledged N p50_us U p99_us U max_us U, of the entries since the last "rates"
  *     verify   stops entering, waits for outstanding answers (STALL_MS at most), then
  *              acknowledged N lost L changed C twice T reconnected R gap_ms G
@@ -171,7 +171,7 @@ int main(int argc, char **argv) {
     char word[64];
     if (poll(&in, 1, 0) == 1) {
       if (fgets(word, sizeof word, stdin) == NULL) return 0;
-      if (strcmp(word, "count\n") == 0) printf("acknowledged %zu\n", count);
+      if (strcmp(word, "count\n") == 0) printf("acknowledged %zu reconnected %d\n", count, reconnected);
       if (strcmp(word, "rates\n") == 0) rates();
       if (strcmp(word, "verify\n") == 0) verify();
     }

@@ -115,7 +115,7 @@ final class OutputHold implements AutoCloseable {
             config.limitMs(),
             config.bytes());
     NetworkFilters fresh = new NetworkFilters(domain, interfaces, session);
-    HolderLine started = HolderLine.start(settings, file, List.of("setsid"), new Listener());
+    HolderLine started = start(settings);
     boolean inserted = false;
     try {
       Files.writeString(file.resolveSibling(file.getFileName() + ".release"), fresh.removal());
@@ -135,6 +135,23 @@ final class OutputHold implements AutoCloseable {
     filters = fresh;
     held = false;
     line = started;
+  }
+
+  private HolderLine start(HolderSettings settings) throws IOException {
+    if (GuardScope.available()) {
+      long bytes = (long) settings.bytes() * settings.interfaces().split(",", -1).length;
+      try {
+        List<String> launcher = GuardScope.holderLauncher(settings.session(), bytes);
+        return HolderLine.start(settings, file, launcher, new Listener());
+      } catch (IOException e) {
+        host.events()
+            .add(
+                domain.name(),
+                "the holder of output has no control group of its own and ends with the daemon's: "
+                    + e.getMessage());
+      }
+    }
+    return HolderLine.start(settings, file, GuardScope.SESSION, new Listener());
   }
 
   /** The guard's calls, and the place of each pause in the stream of packets. */

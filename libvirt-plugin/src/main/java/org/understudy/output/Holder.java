@@ -267,6 +267,8 @@ public final class Holder implements AutoCloseable {
     }
     if (!holding) {
       holding = true;
+      held.turn(); // what passed unheld says nothing of what is to come
+      held.turn();
       tell("mode held");
     }
   }

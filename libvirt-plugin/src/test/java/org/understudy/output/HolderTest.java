@@ -126,7 +126,10 @@ class HolderTest {
     daemon.release(2);
     assertArrayEquals(before, receive());
     nothingComes();
+    daemon.stats();
     daemon.mark(3);
+    assertEquals(3, daemon.marked(3, 5000));
+    assertTrue(daemon.counts().p50Us() >= 100_000, "held while nothing came: " + daemon.counts());
     daemon.release(3);
     assertArrayEquals(behind, receive());
   }
