@@ -3,11 +3,13 @@ package org.understudy.daemon;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
 import org.understudy.failover.Promotion;
 import org.understudy.failover.PromotionReport;
 import org.understudy.failover.PromotionSettings;
 import org.understudy.guest.PageSet;
+import org.understudy.standby.DevicePagesFirst;
 import org.understudy.tier.CommittedImage;
 import org.understudy.tier.PlacementPolicy;
 import org.understudy.tier.TierCounts;
@@ -20,7 +22,22 @@ final class Takeover {
   static PromotionReport run(CommittedImage frozen, PausedGuest guest, PlacementPolicy policy)
       throws IOException {
     return Promotion.promote(
-        guest.loader(), frozen, urgentFirst(frozen, policy), PromotionSettings.defaults());
+        guest.loader(),
+        frozen,
+        devicePages(frozen, policy),
+        urgentFirst(frozen, policy),
+        PromotionSettings.defaults());
+  }
+
+  /** What loading this very device state touches; most of it is in Fast, but for zero pages. */
+  private static PageSet devicePages(CommittedImage image, PlacementPolicy policy)
+      throws IOException {
+    ByteBuffer state = image.deviceState();
+    byte[] file = new byte[state.remaining()];
+    state.get(file);
+    DevicePagesFirst devices = new DevicePagesFirst(image.layout(), policy);
+    devices.deviceState(file);
+    return devices.devicePages();
   }
 
   private static int[] urgentFirst(CommittedImage image, PlacementPolicy policy) {

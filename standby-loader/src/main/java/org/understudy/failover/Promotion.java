@@ -34,6 +34,7 @@ public final class Promotion {
   private final RamPart part;
   private final DemandLatency latency = new DemandLatency();
   private final PageSet wantedLoading;
+  private final PageSet beforeLoading;
   private final long[] arrivedNs = new long[WANTED_PAGES];
   private final long beganNs = System.nanoTime();
   private PresenceCheck check;
@@ -48,7 +49,12 @@ public final class Promotion {
   private int pushedZero;
 
   private Promotion(
-      Possession standby, CommittedImage image, int[] urgentFirst, PromotionSettings settings) {
+      Possession standby,
+      CommittedImage image,
+      PageSet beforeLoading,
+      int[] urgentFirst,
+      PromotionSettings settings) {
+    this.beforeLoading = beforeLoading;
     this.standby = standby;
     this.image = image;
     this.settings = settings;
@@ -71,6 +77,22 @@ public final class Promotion {
   public static PromotionReport promote(
       StandbyGuest standby, CommittedImage image, int[] urgentFirst, PromotionSettings settings)
       throws IOException {
+    return promote(standby, image, new PageSet(image.layout().pages()), urgentFirst, settings);
+  }
+
+  /**
+   * The same.
+   *
+   * @param beforeLoading pages that loading the devices touches: those that are not there, zero
+   *     pages above all, are sent before, all at once
+   */
+  public static PromotionReport promote(
+      StandbyGuest standby,
+      CommittedImage image,
+      PageSet beforeLoading,
+      int[] urgentFirst,
+      PromotionSettings settings)
+      throws IOException {
     if (image.epoch() == 0) {
       throw new IOException("no epoch has been committed, so there is nothing to promote");
     }
@@ -79,7 +101,8 @@ public final class Promotion {
           "the committed image has " + image.layout() + ", the standby " + standby.layout());
     }
     return standby.promote(
-        image.epoch(), possession -> new Promotion(possession, image, urgentFirst, settings).run());
+        image.epoch(),
+        possession -> new Promotion(possession, image, beforeLoading, urgentFirst, settings).run());
   }
 
   private PromotionReport run() {
@@ -122,8 +145,10 @@ public final class Promotion {
     if (start != null) {
       start.awaitOrdered(ORDER_MS);
     }
+    standby.write(discards.flip());
+    sendBeforeLoading();
     preparedNs = System.nanoTime();
-    standby.write(discards.flip(), head.flip(), sections, tail.flip());
+    standby.write(head.flip(), sections, tail.flip());
     // Loading devices reads guest memory (queues, the first MiB): what is missing is asked for.
     long deadlineNs = preparedNs + TimeUnit.MILLISECONDS.toNanos(settings.loadDeadlineMs());
     while (inbox.lastPong() != ping) {
@@ -146,6 +171,28 @@ public final class Promotion {
     }
     loadedNs = System.nanoTime();
     standby.ran();
+  }
+
+  private void sendBeforeLoading() throws IOException {
+    part.clear();
+    for (int page = beforeLoading.next(0); page >= 0; page = beforeLoading.next(page + 1)) {
+      if (!sent.contains(page)) {
+        add(page);
+        if (image.isZero(page)) {
+          pushedZero++;
+        } else {
+          pushed++;
+        }
+        if (!part.hasRoom()) {
+          standby.write(part.finish());
+          part.clear();
+        }
+      }
+    }
+    if (part.count() > 0) {
+      standby.write(part.finish());
+      part.clear();
+    }
   }
 
   private void deliver() throws IOException {
