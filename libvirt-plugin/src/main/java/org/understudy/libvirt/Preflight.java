@@ -15,7 +15,8 @@ public final class Preflight {
   private Preflight() {}
 
   /**
-   * Looks at the domain's XML, at its QEMU and at how libvirt runs QEMU.
+   * Looks at the domain's XML, at its QEMU and at how libvirt runs QEMU. Of a domain that does not
+   * run, which is refused for that, the XML and the host are judged all the same.
    *
    * @param conf the host's qemu.conf
    * @return findings, the first refused one first; none means that it can be protected
@@ -23,8 +24,10 @@ public final class Preflight {
    */
   public static List<Finding> check(LibvirtDomain domain, QemuConf conf) throws IOException {
     DomainState state = domain.state();
-    if (state.run() != Run.RUNNING && state.run() != Run.BLOCKED) {
-      return List.of(
+    boolean runs = state.run() == Run.RUNNING || state.run() == Run.BLOCKED;
+    List<Finding> findings = new ArrayList<>();
+    if (!runs) {
+      findings.add(
           new Refused(
               "domain "
                   + domain.name()
@@ -34,7 +37,8 @@ public final class Preflight {
                   + (state.run().active() ? "resume" : "start")
                   + " it first"));
     }
-    List<Finding> findings = new ArrayList<>(DomainRules.judge(DomainXml.parse(domain.xml())));
+    DomainXml xml = DomainXml.parse(domain.xml());
+    findings.addAll(DomainRules.judge(xml));
     if (!conf.lockManager().isEmpty()) {
       findings.add(
           new Refused(
@@ -44,12 +48,15 @@ public final class Preflight {
                   + " \"nop\" in "
                   + conf.file()));
     }
-    findings.addAll(
-        judgeMonitor(
-            domain.name(),
-            domain.qmp(QmpCommand.of("query-commands")),
-            domain.qmp(QmpCommand.of("query-status")),
-            domain.qmp(QmpCommand.of("query-migrate"))));
+    if (runs) {
+      findings.addAll(QemuRules.judge(xml, QemuFacts.of(domain)));
+      findings.addAll(
+          judgeMonitor(
+              domain.name(),
+              domain.qmp(QmpCommand.of("query-commands")),
+              domain.qmp(QmpCommand.of("query-status")),
+              domain.qmp(QmpCommand.of("query-migrate"))));
+    }
     return refusedFirst(findings);
   }
 
