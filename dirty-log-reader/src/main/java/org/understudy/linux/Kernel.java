@@ -30,6 +30,7 @@ final class Kernel {
   static final int PIPE2 = 293;
   static final int PROCESS_VM_READV = 310;
   static final int PROCESS_VM_WRITEV = 311;
+  static final int MEMFD_CREATE = 319;
   static final int USERFAULTFD = 323;
   static final int PIDFD_SEND_SIGNAL = 424;
   static final int PIDFD_OPEN = 434;

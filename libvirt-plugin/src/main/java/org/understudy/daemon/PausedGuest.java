@@ -9,6 +9,7 @@ import org.understudy.libvirt.DomainState;
 import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LibvirtGuestMonitor;
 import org.understudy.libvirt.LibvirtStandbyMonitor;
+import org.understudy.libvirt.ResumeTripwire;
 import org.understudy.libvirt.StandbyDomain;
 import org.understudy.standby.StandbyGuest;
 import org.understudy.standby.StandbyProcess;
@@ -46,6 +47,7 @@ final class PausedGuest implements AutoCloseable {
     LibvirtDomain domain = StandbyDomain.createPaused(host.libvirt(), order.primary());
     LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(domain, MONITOR_MS);
     try {
+      layTripwire(host, domain);
       // Surveyed before it is armed: reading its memory later would fill it with pages of zeros.
       GuestMapping mapping = RamMap.survey(new LibvirtGuestMonitor(domain), domain.pid());
       Path socket =
@@ -70,6 +72,20 @@ final class PausedGuest implements AutoCloseable {
     }
   }
 
+  /** Without it (libvirt's security driver may forbid it) only images tell of a resume. */
+  private static void layTripwire(ThisHost host, LibvirtDomain domain) {
+    try {
+      ResumeTripwire.lay(domain);
+    } catch (IOException e) {
+      host.events()
+          .add(
+              domain.name(),
+              "a resume of the paused standby is noticed only if the guest has images that are"
+                  + " locked: "
+                  + e.getMessage());
+    }
+  }
+
   /**
    * Whether an earlier daemon's promotion got as far as a guest that has all its pages. It is then
    * made to run, and made ordinary, if that is what was left to do.
@@ -87,6 +103,7 @@ final class PausedGuest implements AutoCloseable {
         monitor.resume();
       }
     }
+    ResumeTripwire.remove(left);
     ClockCatchUp.start(host, left);
     StandbyDomain.makeOrdinary(host.libvirt(), order.primary().persistentXml());
     return true;
@@ -103,6 +120,7 @@ final class PausedGuest implements AutoCloseable {
   /** After its promotion: from its next start on it is a domain like any other. */
   void makeOrdinary() throws IOException {
     monitor.close();
+    ResumeTripwire.remove(domain);
     StandbyDomain.makeOrdinary(host.libvirt(), order.primary().persistentXml());
   }
 

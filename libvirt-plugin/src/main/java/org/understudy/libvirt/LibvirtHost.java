@@ -43,6 +43,8 @@ public final class LibvirtHost implements AutoCloseable {
         tell(domain, LifecycleEvent.changeOf(event));
         return 0;
       };
+  // Kept for ever, also those of connections that broke: libvirt may be about to call them.
+  private final List<QemuEvents.Heard> heard = new CopyOnWriteArrayList<>();
   private final Object lock = new Object();
   // under lock: the connection, or null while it is broken, and why
   private Connection connection;
@@ -264,6 +266,7 @@ public final class LibvirtHost implements AutoCloseable {
       made.registerCloseListener((which, reason) -> broken(made, reason.toString()));
       made.addLifecycleListener(lifecycle);
       made.addRebootListener(domain -> tell(domain, LifecycleEvent.Change.RESET));
+      heard.add(QemuEvents.listen(made.pointer(), this::tell));
       return made;
     } catch (LibvirtException e) {
       throw new LibvirtFault("connecting to libvirt at " + uri, e);
@@ -278,6 +281,10 @@ public final class LibvirtHost implements AutoCloseable {
       log.warn("an event of an unknown domain on {}: {}", uri, e.getMessage());
       return;
     }
+    tell(event);
+  }
+
+  private void tell(LifecycleEvent event) {
     for (Listener listener : listeners) {
       try {
         listener.changed(event);

@@ -32,6 +32,7 @@ public final class LibvirtStandbyMonitor implements StandbyMonitor, AutoCloseabl
           });
   private volatile boolean resumedByUs;
   private volatile String disturbance = "";
+  private volatile ArmedConfiguration armed; // as it was at the first look
 
   /**
    * Watches the domain's events from now on.
@@ -65,10 +66,17 @@ public final class LibvirtStandbyMonitor implements StandbyMonitor, AutoCloseabl
   public StandbyStatus standbyStatus() throws IOException {
     String runState = qmp(QmpCommand.of("query-status")).path("status").asText();
     if (runState.equals(StandbyStatus.ARMED) && !resumedByUs && disturbance.isEmpty()) {
-      // QEMU hides it, and the event may have been lost with a connection.
+      // The event may have been lost with a connection.
       DomainState state = bounded("the state of it", domain::state);
+      ArmedConfiguration now = ArmedConfiguration.of(bounded("its XML", domain::xml));
+      if (armed == null) {
+        armed = now;
+      }
+      String change = armed.firstChange(now);
       if (state.run() != Run.PAUSED) {
         disturbance = "libvirt says that the standby is " + state + ", expected paused";
+      } else if (change != null) {
+        disturbance = "somebody has changed the standby's machine: " + change;
       }
     }
     return new StandbyStatus(runState, disturbance);
@@ -102,6 +110,7 @@ public final class LibvirtStandbyMonitor implements StandbyMonitor, AutoCloseabl
           switch (event.change()) {
             case RESUMED -> "somebody has resumed the standby";
             case RESET -> "somebody has reset the standby";
+            case POWER_BUTTON -> "somebody has pressed the standby's power button";
             case SHUT_DOWN, DESTROYED, CRASHED, FAILED, MIGRATED, SAVED ->
                 "the standby has ended: " + event.change();
             case STARTED, SUSPENDED, OTHER -> "";

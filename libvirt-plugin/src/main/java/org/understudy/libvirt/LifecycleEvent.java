@@ -19,6 +19,8 @@ public record LifecycleEvent(UUID uuid, String domain, Change change) {
     RESUMED,
     /** The guest was reset or rebooted; QEMU is the same. */
     RESET,
+    /** Somebody pressed the guest's power button ({@code virsh shutdown}, {@code reboot}). */
+    POWER_BUTTON,
     /** The guest powered off, or QEMU was asked to end (also by SIGTERM). */
     SHUT_DOWN,
     /** {@code virsh destroy}. */
@@ -36,7 +38,7 @@ public record LifecycleEvent(UUID uuid, String domain, Change change) {
     public boolean ended() {
       return switch (this) {
         case SHUT_DOWN, DESTROYED, CRASHED, FAILED, MIGRATED, SAVED -> true;
-        case STARTED, SUSPENDED, RESUMED, RESET, OTHER -> false;
+        case STARTED, SUSPENDED, RESUMED, RESET, POWER_BUTTON, OTHER -> false;
       };
     }
 
@@ -44,7 +46,7 @@ public record LifecycleEvent(UUID uuid, String domain, Change change) {
     public boolean endedOnPurpose() {
       return switch (this) {
         case SHUT_DOWN, DESTROYED, MIGRATED, SAVED -> true;
-        case STARTED, SUSPENDED, RESUMED, RESET, CRASHED, FAILED, OTHER -> false;
+        case STARTED, SUSPENDED, RESUMED, RESET, POWER_BUTTON, CRASHED, FAILED, OTHER -> false;
       };
     }
   }
