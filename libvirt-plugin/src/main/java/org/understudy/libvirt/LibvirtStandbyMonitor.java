@@ -3,6 +3,8 @@ package org.understudy.libvirt;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -80,6 +82,17 @@ public final class LibvirtStandbyMonitor implements StandbyMonitor, AutoCloseabl
       }
     }
     return new StandbyStatus(runState, disturbance);
+  }
+
+  @Override
+  public Set<String> migrationCapabilities() throws IOException {
+    Set<String> on = new TreeSet<>();
+    for (JsonNode each : qmp(QmpCommand.of("query-migrate-capabilities"))) {
+      if (each.path("state").asBoolean()) {
+        on.add(each.path("capability").asText());
+      }
+    }
+    return on;
   }
 
   @Override

@@ -145,6 +145,7 @@ public final class Promotion {
     if (start != null) {
       start.awaitOrdered(ORDER_MS);
     }
+    standby.checkCapabilities();
     standby.write(discards.flip());
     sendBeforeLoading();
     preparedNs = System.nanoTime();

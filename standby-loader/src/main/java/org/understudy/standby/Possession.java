@@ -39,6 +39,11 @@ public final class Possession {
     return guest.presence();
   }
 
+  /** The last look, directly before LISTEN: fails if somebody has changed QEMU's capabilities. */
+  public void checkCapabilities() throws IOException {
+    guest.checkCapabilities();
+  }
+
   /** The pages that were placed and not taken out; ours to change. */
   public PageSet placed() {
     return placed;

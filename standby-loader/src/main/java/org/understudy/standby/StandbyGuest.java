@@ -237,6 +237,14 @@ public final class StandbyGuest implements FastTier, AutoCloseable {
     return monitor;
   }
 
+  /** Fails if QEMU would not load the stream as it was armed to. */
+  void checkCapabilities() throws IOException {
+    String changed = watch.changedCapabilities();
+    if (changed != null) {
+      throw new IOException(changed);
+    }
+  }
+
   PresenceProbe presence() {
     return process.presence();
   }

@@ -2,6 +2,7 @@ package org.understudy.standby;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Set;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -18,6 +19,9 @@ public interface StandbyMonitor {
 
   /** How the standby is now. */
   StandbyStatus standbyStatus() throws IOException;
+
+  /** Names of the migration capabilities that are on (QMP {@code query-migrate-capabilities}). */
+  Set<String> migrationCapabilities() throws IOException;
 
   /** QMP {@code query-migrate}'s status, such as {@code active} or {@code completed}. */
   String migrationStatus() throws IOException;

@@ -1,6 +1,7 @@
 package org.understudy.standby;
 
 import java.io.IOException;
+import java.util.Set;
 
 /**
  * The thread {@code standby-watch}: sees QEMU end, sees that somebody else used the armed standby,
@@ -15,6 +16,7 @@ final class StandbyWatch extends Thread {
   private final StreamLink link;
   private final StandbySettings settings;
   private final int lockedFilesAtFirst;
+  private final Set<String> capabilitiesAtFirst;
   private StandbyGuest guest;
   private int silentLooks;
 
@@ -29,6 +31,7 @@ final class StandbyWatch extends Thread {
     this.link = link;
     this.settings = settings;
     lockedFilesAtFirst = process.lockedFiles();
+    capabilitiesAtFirst = monitor.migrationCapabilities();
   }
 
   /** Begins to watch. */
@@ -63,6 +66,9 @@ final class StandbyWatch extends Thread {
     } else {
       try {
         String disturbed = disturbance();
+        if (disturbed == null) {
+          disturbed = changedCapabilities();
+        }
         silentLooks = 0;
         if (disturbed != null) {
           news = new StandbyState.Message.Disturbed(disturbed);
@@ -104,5 +110,21 @@ final class StandbyWatch extends Thread {
           + " of its files: somebody resumed it";
     }
     return null;
+  }
+
+  /**
+   * A sentence if QEMU would not load the stream as it was armed to, or null. After a dump or save
+   * that QEMU refuses, libvirt sets the capabilities back to its own; without postcopy-ram QEMU
+   * takes every missing page for a page of zeros, from LISTEN on.
+   */
+  String changedCapabilities() throws IOException {
+    Set<String> now = monitor.migrationCapabilities();
+    return now.equals(capabilitiesAtFirst)
+        ? null
+        : "the armed standby has migration capabilities "
+            + now
+            + ", expected "
+            + capabilitiesAtFirst
+            + ": somebody dumped, saved or migrated it";
   }
 }

@@ -2,7 +2,6 @@ package org.understudy.failover;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -13,6 +12,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.BitSet;
 import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
@@ -45,11 +45,14 @@ class OperatorActsTest {
   private static QemuGuest primary;
   private static StoppedGuest image;
   private static byte[] undisturbed;
+  private static BitSet varying;
 
   /** What becomes of the standby. */
   enum Fate {
     /** The act is refused by QEMU or done without a trace. */
     PROMOTED,
+    /** The promotion ends before LISTEN. */
+    NOT_LOADED,
     /** The promotion refuses it. */
     REFUSED
   }
@@ -67,6 +70,11 @@ class OperatorActsTest {
     SETMEM(Fate.PROMOTED, "balloon", "{'value':67108864}"),
     NMI(Fate.PROMOTED, "inject-nmi", "{}"),
     KEY(Fate.PROMOTED, "send-key", "{'keys':[{'type':'qcode','data':'ret'}]}"),
+    /** What libvirt does after a dump or a save that QEMU refused. */
+    CAPABILITY(
+        Fate.NOT_LOADED,
+        "migrate-set-capabilities",
+        "{'capabilities':[{'capability':'postcopy-ram','state':false}]}"),
     RESUME(Fate.REFUSED, "cont", "{}"),
     RESET(Fate.REFUSED, "system_reset", "{}"),
     DESTROY(Fate.REFUSED, "quit", "{}");
@@ -101,19 +109,31 @@ class OperatorActsTest {
             .balloon()
             .network()
             .directDisk(16)
+            .extra("-rtc", "clock=vm") // one that stands still with the guest
             .start();
     primary.awaitReady();
     image = new StoppedGuest(primary);
-    try (StandbyPair pair = pair()) {
-      promote(pair);
-      undisturbed = deviceState(pair);
+    undisturbed = promotedDeviceState();
+    byte[] again = promotedDeviceState();
+    varying = new BitSet();
+    for (int i = 0; i < undisturbed.length; i++) {
+      varying.set(i, undisturbed[i] != again[i]);
     }
+    System.out.println("bytes of " + undisturbed.length + " that vary by themselves: " + varying);
+    assertTrue(varying.cardinality() < 32, varying.toString());
   }
 
   @AfterAll
   static void end() throws IOException {
     if (primary != null) {
       primary.close();
+    }
+  }
+
+  private static byte[] promotedDeviceState() throws IOException {
+    try (StandbyPair pair = pair()) {
+      promote(pair);
+      return deviceState(pair);
     }
   }
 
@@ -140,7 +160,9 @@ class OperatorActsTest {
     System.out.println("  strays " + report.pages().strays());
     assertEquals("none", image.difference(pair.mapping));
     assertEquals(image.registers, pair.qemu.qmp().hmp("info registers -a"));
-    assertArrayEquals(undisturbed, deviceState(pair), "state of the devices");
+    byte[] devices = deviceState(pair);
+    varying.stream().forEach(at -> devices[at] = undisturbed[at]);
+    assertArrayEquals(undisturbed, devices, "state of the devices");
     assertEquals("paused", pair.qemu.qmp().runState());
     assertNull(pair.qemu.serial().failure());
   }
@@ -163,12 +185,16 @@ class OperatorActsTest {
         assertIsTheImage(pair);
         return;
       }
-      IOException refused = assertThrows(IOException.class, () -> promote(pair));
-      System.out.println("  " + refused.getMessage());
-      assertInstanceOf(StandbyState.Refused.class, pair.standby.state());
-      if (act != Act.DESTROY) {
-        assertFalse(pair.qemu.qmp().execute("query-status").path("running").asBoolean());
+      if (act.fate == Fate.NOT_LOADED) {
+        PromotionReport.Outcome outcome = promote(pair).outcome();
+        System.out.println("  " + outcome);
+        assertInstanceOf(PromotionReport.Outcome.Repeatable.class, outcome);
+        assertTrue(outcome.toString().contains("somebody dumped"), outcome.toString());
+      } else {
+        IOException refused = assertThrows(IOException.class, () -> promote(pair));
+        System.out.println("  " + refused.getMessage());
       }
+      assertInstanceOf(StandbyState.Refused.class, pair.standby.state());
     }
     try (StandbyPair next = pair()) {
       assertIsTheImage(next);

@@ -5,6 +5,8 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import org.understudy.capture.GuestMonitor;
 import org.understudy.standby.StandbyMonitor;
 import org.understudy.standby.StandbyStatus;
@@ -41,6 +43,17 @@ public final class QmpStandby implements StandbyMonitor {
       }
     }
     return new StandbyStatus(runState, disturbance);
+  }
+
+  @Override
+  public Set<String> migrationCapabilities() throws IOException {
+    Set<String> on = new TreeSet<>();
+    for (JsonNode each : command("query-migrate-capabilities", Map.of())) {
+      if (each.path("state").asBoolean()) {
+        on.add(each.path("capability").asText());
+      }
+    }
+    return on;
   }
 
   @Override
