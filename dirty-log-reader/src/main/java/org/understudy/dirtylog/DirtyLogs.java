@@ -39,7 +39,11 @@ public final class DirtyLogs {
         availability(
             SOFT_DIRTY,
             MethodProbe::softDirty,
-            "a scan reads 2 MiB of page table entries per GiB of guest RAM"),
+            "a scan reads 2 MiB of page table entries per GiB of guest RAM"
+                + (HugePageSplit.possible()
+                    ? ""
+                    : ", and a page written in a huge page costs 2 MiB: mount debugfs at"
+                        + " /sys/kernel/debug, so that huge pages can be split")),
         new Availability(COMPARE, true, "every scan reads all of the guest's RAM"));
   }
 

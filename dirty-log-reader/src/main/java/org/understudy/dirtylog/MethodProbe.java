@@ -38,8 +38,8 @@ final class MethodProbe {
   /** The bit must appear by a write and go by clearing; a kernel without it shows it never. */
   static void softDirty() throws IOException {
     int self = (int) ProcessHandle.current().pid();
-    OwnPage page = new OwnPage();
-    try (Pagemap pagemap = new Pagemap(self)) {
+    try (OwnPage page = new OwnPage();
+        Pagemap pagemap = new Pagemap(self)) {
       page.write();
       SoftDirtyLog.clear(self);
       boolean afterClearing = softDirty(pagemap, page);

@@ -19,7 +19,9 @@ import org.understudy.linux.ProcessMaps;
  * arm only while nothing writes.
  *
  * <p>Memory that is thrown away (a balloon) is not soft-dirty, so a page whose entry changed in any
- * other way since the last arming counts as written, too; that includes pages the kernel moved.
+ * other way since the last arming counts as written, too; that includes pages the kernel moved. A
+ * huge page is marked whole, so huge pages are split where the host lets us ({@link
+ * HugePageSplit}).
  */
 final class SoftDirtyLog implements DirtyLog {
   static final String METHOD = "soft-dirty";
@@ -33,6 +35,8 @@ final class SoftDirtyLog implements DirtyLog {
   private final long[] entryAtArming; // by page, without bit 55
   private final PageSet
       seen; // by looks since the last arming: an entry may have changed and changed back
+  private final HugePageSplit hugePages;
+  private final PageSet marked; // first pages of what is marked as a huge page would be
   private boolean armed;
 
   SoftDirtyLog(GuestMapping mapping) throws IOException {
@@ -40,6 +44,8 @@ final class SoftDirtyLog implements DirtyLog {
     this.mapping = mapping;
     entryAtArming = new long[mapping.layout().pages()];
     seen = new PageSet(mapping.layout().pages());
+    marked = new PageSet(mapping.layout().pages());
+    hugePages = new HugePageSplit(mapping);
     process = new PidFd(mapping.pid());
     try {
       pagemap = new Pagemap(mapping.pid());
@@ -47,6 +53,7 @@ final class SoftDirtyLog implements DirtyLog {
       process.close();
       throw e;
     }
+    hugePages.splitAll();
   }
 
   @Override
@@ -64,11 +71,15 @@ final class SoftDirtyLog implements DirtyLog {
   public void rearm(PageSet into) throws IOException {
     boolean wasArmed = armed;
     armed = false; // stays so if this fails half-way: then everything counts as written
+    marked.clear();
     scan(into, true, wasArmed);
     into.addAll(seen);
     seen.clear();
     clear(mapping.pid());
     armed = true;
+    if (wasArmed) { // otherwise everything counts as marked
+      hugePages.splitSoon(marked);
+    }
   }
 
   /** The kernel keeps no soft-dirty bits for hugetlbfs pages. */
@@ -90,6 +101,7 @@ final class SoftDirtyLog implements DirtyLog {
       int first = mapping.layout().firstPage(block);
       int last = mapping.layout().firstPage(block + 1);
       long hostPage = mapping.hostAddress()[block] >> 12;
+      int run = 0; // of marked pages up to here
       for (int at = first; at < last; at += CHUNK_PAGES) {
         int pages = Math.min(CHUNK_PAGES, last - at);
         pagemap.read(hostPage + (at - first), chunk.clear().limit(8 * pages));
@@ -98,6 +110,12 @@ final class SoftDirtyLog implements DirtyLog {
           long rest = entry & ~Pagemap.SOFT_DIRTY_BIT;
           if (!armed || rest != entry || rest != entryAtArming[at + i]) {
             into.add(at + i);
+            run++;
+          } else {
+            run = 0;
+          }
+          if (arm && run >= HugePageSplit.PAGES && endsHugePage(hostPage + at - first + i)) {
+            marked.add(at + i + 1 - HugePageSplit.PAGES);
           }
           if (arm) {
             entryAtArming[at + i] = rest;
@@ -110,6 +128,10 @@ final class SoftDirtyLog implements DirtyLog {
     }
   }
 
+  private static boolean endsHugePage(long hostPage) {
+    return (hostPage + 1) % HugePageSplit.PAGES == 0;
+  }
+
   /** Clears the soft-dirty bits of a whole process. */
   static void clear(int pid) throws IOException {
     Files.write(Path.of("/proc/" + pid + "/clear_refs"), "4".getBytes(StandardCharsets.US_ASCII));
@@ -117,6 +139,7 @@ final class SoftDirtyLog implements DirtyLog {
 
   @Override
   public void close() {
+    hugePages.close();
     pagemap.close();
     process.close();
   }

@@ -134,7 +134,7 @@ public final class Pagemap implements AutoCloseable {
                 Kernel.PREAD64, fd, address + entries.position(), entries.remaining(), offset);
         ErrnoException.check(count, "reading /proc/" + pid + "/pagemap");
         if (count == 0) {
-          throw new IOException("/proc/" + pid + "/pagemap is empty: the process has ended");
+          throw new IOException("process " + pid + " has ended: its pagemap is empty");
         }
         entries.position(entries.position() + (int) count);
         offset += count;
