@@ -94,7 +94,7 @@ EOF
 daemon_up() { # host
   on "$1" setsid "$bin/understudyd" --config "$work/$1.conf" >>"$work/$1.log" 2>&1 </dev/null &
   echo $! >"$work/$1.daemon"
-  await 30 "the daemon on $1" listens "$1"
+  await "${daemon_wait_s:-30}" "the daemon on $1" listens "$1"
 }
 listens() { us "$1" list >/dev/null 2>&1; }
 
@@ -120,12 +120,21 @@ bed_up() {
   for host in a b; do daemon_up $host; done
 }
 
-# Defines and starts a guest on host a. The same read-only disk lies on both hosts. $domain_words and $device_words are XML that
+# Defines and starts a guest on host a. The same read-only disk lies on both hosts; with own_images=yes kernel, initrd and disk lie in
+# each host's own /var/lib/libvirt/images, so that libvirt may give them to QEMU's user. $domain_words and $device_words are XML that
 # is added to the domain and to its devices.
 guest_up() { # image, memory in MiB, kernel words
-  local images disk xml=$work/$domain.xml
+  local images disk host xml=$work/$domain.xml
   images=$("$here/build-guests.sh")
   disk=$("$here/build-guests.sh" disk 64)
+  if [ "${own_images:-no}" = yes ]; then
+    for host in a b; do
+      mkdir -p "$work/$host/lib/images"
+      cp "$images/vmlinuz" "$images/$1.initrd" "$disk" "$work/$host/lib/images/"
+    done
+    images=/var/lib/libvirt/images
+    disk=$images/$(basename "$disk")
+  fi
   sed -e "s|@NAME@|$domain|g; s|@UUID@|$(cat /proc/sys/kernel/random/uuid)|; s|@MEMORY_MIB@|$2|; s|@VCPUS@|${vcpus:-2}|" \
     -e "s|@MACHINE@|pc-q35-7.2|; s|@FIRMWARE@||; s|@VIDEO@||; s|@EMULATOR@|/usr/bin/qemu-system-x86_64|" \
     -e "s|@KERNEL@|$images/vmlinuz|; s|@INITRD@|$images/$1.initrd|; s|@DISK@|$disk|; s|@MAC@|52:54:00:77:00:64|" \

@@ -11,6 +11,7 @@
 #
 # Addresses: a is 10.77.0.1 and b 10.77.0.2 on bridge br0, where guests are plugged in, too (a guest reaches both hosts), and
 # 10.78.0.1 and 10.78.0.2 on interface second0. Other prefixes: UNDERSTUDY_NET and UNDERSTUDY_SECOND_NET ("10.77.0").
+# QEMU runs as root; with UNDERSTUDY_QEMU_USER=package as the user that libvirt's package provides, sandboxed, which owns its files.
 # Each host has its own /run, /etc/libvirt and /var/{lib,log,cache}/libvirt (and /etc/understudy, /var/lib/understudy where
 # the machine has them); outside they are DIR/a/run, DIR/a/etc and so on.
 set -eu
@@ -70,15 +71,17 @@ check() {
 configure() { # HOST NUMBER
     for folder in run etc/hooks lib/serial log cache; do mkdir -p "$dir/$1/$folder"; done
     chmod 755 "$dir/$1/run"
+    # What a host in namespaces cannot have: security modules, control groups and a /dev of its own for each guest.
     cat >"$dir/$1/etc/qemu.conf" <<CONF
-user = "root"
-group = "root"
 security_driver = "none"
 cgroup_controllers = []
 namespaces = []
-dynamic_ownership = 0
-remember_owner = 0
 CONF
+    case ${UNDERSTUDY_QEMU_USER:-root} in
+    root) printf '%s\n' 'user = "root"' 'group = "root"' 'dynamic_ownership = 0' 'remember_owner = 0' ;;
+    package) echo 'seccomp_sandbox = 1' ;;
+    *) fail "UNDERSTUDY_QEMU_USER is \"$UNDERSTUDY_QEMU_USER\", expected root or package" ;;
+    esac >>"$dir/$1/etc/qemu.conf"
     printf '127.0.0.1 localhost\n%s.1 host-a\n%s.2 host-b\n' "$prefix" "$prefix" >"$dir/$1/hosts"
     # The two would have one machine's UUID, and libvirt refuses to migrate to the same host.
     cat >"$dir/$1/etc/libvirtd.conf" <<CONF
@@ -102,6 +105,7 @@ host() { # HOST
     mount --rbind /sys/fs/cgroup "$own/cgroup"
     mount -t sysfs sysfs /sys
     mount --move "$own/cgroup" /sys/fs/cgroup
+    mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null || true # not every kernel has it
     mount --bind "$own/hosts" /etc/hosts
     mount --bind "$own/run" /run
     mount --bind "$own/etc" /etc/libvirt

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -202,6 +203,14 @@ final class LocalVerbs {
     reply.out(host.config().hook().fact());
     well &= tell(diagnosis.findings(), reply);
     well &= tell(HostFindings.of(host), reply);
+    well &=
+        tell(
+            Installation.examine(
+                Path.of("/"),
+                host.config(),
+                QemuConf.of(host.config().libvirtUri()),
+                !host.trusted().all().isEmpty()),
+            reply);
     String name = args.path("domain").asText("");
     if (!name.isEmpty()) {
       LibvirtDomain domain = host.libvirt().domain(name);

@@ -51,10 +51,8 @@ final class PausedGuest implements AutoCloseable {
       // Surveyed before it is armed: reading its memory later would fill it with pages of zeros.
       GuestMapping mapping = RamMap.survey(new LibvirtGuestMonitor(domain), domain.pid());
       Path socket =
-          host.config()
-              .host()
-              .runDir()
-              .resolve("s-" + order.primary().uuid().toString().substring(0, 13));
+          StandbyDomain.streamSocket(
+              host.libvirt().uri(), order.primary().uuid(), host.config().host().runDir());
       Files.deleteIfExists(socket);
       StandbyGuest loader =
           StandbyGuest.arm(

@@ -13,8 +13,9 @@ import java.util.regex.Pattern;
  * @param file where it lies
  * @param user whom QEMU runs as, by name or number; an empty string for the built-in default
  * @param lockManager {@code lockd}, {@code sanlock}, or an empty string for none
+ * @param confined whether a security driver (AppArmor, SELinux) may hold QEMU; {@code none} says no
  */
-public record QemuConf(Path file, String user, String lockManager) {
+public record QemuConf(Path file, String user, String lockManager, boolean confined) {
   /** libvirt's place for it. */
   public static final Path SYSTEM = Path.of("/etc/libvirt/qemu.conf");
 
@@ -34,7 +35,11 @@ public record QemuConf(Path file, String user, String lockManager) {
       text = "";
     }
     String lock = value(text, "lock_manager");
-    return new QemuConf(file, value(text, "user"), lock.equals("nop") ? "" : lock);
+    return new QemuConf(
+        file,
+        value(text, "user"),
+        lock.equals("nop") ? "" : lock,
+        !value(text, "security_driver").equals("none"));
   }
 
   /** Whether QEMU runs with root's rights, so that no sysctl stands in its way. */

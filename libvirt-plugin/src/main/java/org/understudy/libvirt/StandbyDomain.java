@@ -1,6 +1,7 @@
 package org.understudy.libvirt;
 
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.UUID;
 import org.w3c.dom.Element;
@@ -17,6 +18,17 @@ public final class StandbyDomain {
   private static final int VIR_DOMAIN_START_PAUSED = 1;
 
   private StandbyDomain() {}
+
+  /**
+   * Where the standby's QEMU listens for its stream. QEMU makes the socket itself, so the folder is
+   * one that libvirt has given to QEMU's user.
+   *
+   * @param otherwise the folder where libvirt is not the system's
+   */
+  public static Path streamSocket(String uri, UUID domain, Path otherwise) {
+    Path folder = uri.equals("qemu:///system") ? Path.of("/var/lib/libvirt/qemu") : otherwise;
+    return folder.resolve("understudy-" + domain.toString().substring(0, 13) + ".in");
+  }
 
   /**
    * The standby's XML: the primary's with {@code -incoming defer} added, once, and a generation ID

@@ -1,6 +1,7 @@
 package org.understudy.libvirt;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -54,12 +55,15 @@ class PreflightTest {
   @Test
   void qemuConfIsReadAsLibvirtReadsIt(@TempDir Path folder) throws Exception {
     Path file = folder.resolve("qemu.conf");
-    assertEquals(new QemuConf(file, "", ""), QemuConf.read(file));
+    assertEquals(new QemuConf(file, "", "", true), QemuConf.read(file));
     Files.writeString(
         file, "#user = \"qemu\"\nuser = \"libvirt-qemu\"\n  lock_manager = \"lockd\"\n");
-    assertEquals(new QemuConf(file, "libvirt-qemu", "lockd"), QemuConf.read(file));
+    assertEquals(new QemuConf(file, "libvirt-qemu", "lockd", true), QemuConf.read(file));
     Files.writeString(file, "user=\"+0\"\nlock_manager=\"nop\"\n");
     assertTrue(QemuConf.read(file).asRoot());
     assertEquals("", QemuConf.read(file).lockManager());
+    assertTrue(QemuConf.read(file).confined());
+    Files.writeString(file, "security_driver = \"none\"\n");
+    assertFalse(QemuConf.read(file).confined());
   }
 }
