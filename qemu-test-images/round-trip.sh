@@ -7,7 +7,7 @@
 set -euo pipefail
 work=$(mktemp -d /tmp/us-trip.XXXX)
 domain=proof
-limit_s=60
+limit_s=120
 memory_mib=192 guest_words="proof.size=32"
 if [ "${NESTED:-0}" = 1 ]; then
   # Under TCG inside TCG a Java process starts in seconds and a guest boots in minutes.
