@@ -64,6 +64,6 @@ timeout -k 5 "${NESTED_TIMEOUT_S:-1800}" qemu-system-x86_64 -machine q35,accel=t
   -append "console=ttyS0 quiet panic=-1 mitigations=off" -serial stdio \
   -drive "file=$image/root.img,if=virtio,format=raw,snapshot=on" -drive "file=$work/disk.img,if=virtio,format=raw,snapshot=on" \
   -object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng </dev/null |
-  tr -d '\r' | tee "$work/serial" || fail "the guest did not end within ${NESTED_TIMEOUT_S:-1800} s"
+  sed -u 's|\r||g' | tee "$work/serial" || fail "the guest did not end within ${NESTED_TIMEOUT_S:-1800} s"
 rc=$(sed -n 's/^nested: exit code //p' "$work/serial")
 exit "${rc:-1}"
