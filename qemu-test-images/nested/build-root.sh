@@ -39,12 +39,12 @@ packages() {
       }'
 }
 
-# Files and links of the packages; documentation and translations are left out.
+# Files, links and folders of the packages; documentation and translations are left out.
 files() {
   # shellcheck disable=SC2046 # words
   dpkg-query -L $(packages) | sort -u |
     grep -vE '^/usr/share/(doc|man|locale|info|bash-completion|iso-codes|fonts|icons|lintian|perl)|^package ' |
-    while read -r file; do if [ -L "$file" ] || [ -f "$file" ]; then printf '%s\n' "${file#/}"; fi; done
+    while read -r file; do if [ -L "$file" ] || [ -f "$file" ] || [ -d "$file" ]; then printf '%s\n' "${file#/}"; fi; done
   (cd / && find etc/alternatives usr/bin/java -maxdepth 1 -type l)
 }
 
