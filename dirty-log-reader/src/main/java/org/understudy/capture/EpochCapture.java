@@ -11,6 +11,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import org.understudy.capture.CaptureOutcome.Fault;
 import org.understudy.dirtylog.DirtyLog;
+import org.understudy.fault.FaultPoint;
 import org.understudy.guest.EpochSink;
 import org.understudy.guest.GuestMapping;
 import org.understudy.guest.PageSet;
@@ -181,9 +182,11 @@ public final class EpochCapture implements AutoCloseable {
       try (pause) {
         pause.awaitStopped();
         guard.firstByte();
+        FaultPoint.GUEST_STOPPED.reached();
         boolean complete = copyPaused(pause);
         // At once, since the guard's clock runs until it hears from us, though the guest runs
         // again.
+        FaultPoint.GUEST_WENT_ON.reached();
         asked = true;
         askGuard(null);
         return complete;
@@ -219,6 +222,7 @@ public final class EpochCapture implements AutoCloseable {
       } catch (IOException e) {
         throw CaptureFault.of(Fault.MEMORY, e);
       }
+      FaultPoint.PAGES_COPIED.reached();
       long copiedNs = System.nanoTime();
       guard.ending();
       deviceState.clear();
@@ -301,6 +305,7 @@ public final class EpochCapture implements AutoCloseable {
       try {
         sink.deviceState(deviceState);
         sink.commit();
+        FaultPoint.EPOCH_SENT.reached();
       } catch (IOException e) {
         throw CaptureFault.of(Fault.SINK, e);
       }

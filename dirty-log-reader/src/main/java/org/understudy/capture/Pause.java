@@ -10,6 +10,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import org.understudy.capture.CaptureOutcome.Fault;
 import org.understudy.capture.GuestMonitor.PassedDescriptor;
+import org.understudy.fault.FaultPoint;
 import org.understudy.linux.AnonymousPipe;
 
 /**
@@ -87,6 +88,7 @@ final class Pause implements AutoCloseable {
         takeBack();
       }
     }
+    FaultPoint.PAUSE_ANNOUNCED.reached();
     sentNs = System.nanoTime();
     String path = "/proc/self/fd/" + descriptor.number();
     reply =
@@ -100,6 +102,7 @@ final class Pause implements AutoCloseable {
               }
             },
             commands);
+    FaultPoint.PAUSE_COMMANDED.reached();
   }
 
   /** When the command was sent, by System.nanoTime. */

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
+import org.understudy.fault.FaultPoint;
 import org.understudy.linux.NativeLibrary;
 import org.understudy.linux.PidFd;
 import org.understudy.linux.Userfaultfd;
@@ -46,6 +47,7 @@ final class Injector {
     boolean whole = false;
     try (PidFd target = new PidFd(pid);
         Writer toInjector = process.outputWriter(StandardCharsets.UTF_8)) {
+      FaultPoint.INJECTOR_STARTED.reached();
       String[] made = expect(process, "fd");
       createStopUs = Long.parseLong(made[2]);
       result = new Userfaultfd(target.getFd(Integer.parseInt(made[1])));

@@ -11,6 +11,7 @@ import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import org.understudy.fault.FaultPoint;
 import org.understudy.linux.OwnMemory;
 import org.understudy.linux.PidFd;
 
@@ -224,15 +225,18 @@ public final class Guard implements AutoCloseable {
         case "begin" -> {
           mustBeDaemon(from);
           pause.begin(daemon.pid(), Integer.parseInt(words[1]));
+          FaultPoint.GUARD_TOLD_OF_PAUSE.reached();
           yield "ok";
         }
         case "first-byte" -> {
           mustBeDaemon(from);
           pause.firstByte(System.nanoTime());
+          FaultPoint.GUARD_TOLD_OF_STOP.reached();
           yield "";
         }
         case "end" -> {
           mustBeDaemon(from);
+          FaultPoint.GUARD_TOLD_OF_END.reached();
           yield pause.end() ? "ok in-time" : "ok expired";
         }
         case "output" -> {

@@ -22,7 +22,7 @@ public record ProcessIdentity(int pid, long startTicks) {
   }
 
   /** Holds this very process; fails if it has ended, also where its number has a new owner. */
-  PidFd hold() throws IOException {
+  public PidFd hold() throws IOException {
     PidFd held = new PidFd(pid);
     boolean same = false;
     try {

@@ -20,6 +20,8 @@ final class Kernel {
   static final int GETPID = 39;
   static final int SOCKET = 41;
   static final int CONNECT = 42;
+  static final int SENDTO = 44;
+  static final int BIND = 49;
   static final int WAIT4 = 61;
   static final int FCNTL = 72;
   static final int FCHOWN = 93;

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.understudy.fault.FaultPoint;
 import org.understudy.guest.PageSet;
 
 /**
@@ -253,6 +254,7 @@ final class CommitLoop implements Runnable {
     } finally {
       tiers.lock.unlock();
     }
+    FaultPoint.INDEX_SAVING.reached();
     RedoRecord last = folded.isEmpty() ? null : folded.get(folded.size() - 1);
     String what = "sync of Medium and Slow";
     boolean syncing = true;

@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.zip.CRC32C;
+import org.understudy.fault.FaultPoint;
 import org.understudy.guest.GuestLayout;
 import org.understudy.guest.PageSet;
 import org.understudy.guest.Pages;
@@ -140,6 +141,7 @@ final class RedoWriter {
     checksum(0, slab.position());
     slab.putInt((int) crc.getValue());
     flush();
+    FaultPoint.EPOCH_WRITTEN.reached();
     file.sync();
   }
 

@@ -15,6 +15,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.stream.IntStream;
+import org.understudy.fault.FaultPoint;
 import org.understudy.guest.EpochSink;
 import org.understudy.guest.GuestLayout;
 import org.understudy.guest.Pages;
@@ -181,6 +182,7 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
     try {
       checkAccepting();
       writer.begin(epoch, committed);
+      FaultPoint.EPOCH_BEGUN.reached();
     } catch (IOException e) {
       throw refuse(epoch, e);
     }
@@ -236,6 +238,7 @@ public final class StandbyImage implements EpochSink, AutoCloseable {
       } finally {
         commitPoint.unlock();
       }
+      FaultPoint.EPOCH_DURABLE.reached();
     } catch (IOException e) {
       throw refuse(epoch, e);
     }
