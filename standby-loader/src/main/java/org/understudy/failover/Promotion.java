@@ -3,8 +3,8 @@ package org.understudy.failover;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.concurrent.TimeUnit;
+import org.understudy.fault.FaultPoint;
 import org.understudy.guest.PageSet;
-import org.understudy.qemustream.RamPart;
 import org.understudy.qemustream.Savevm;
 import org.understudy.standby.Inbox;
 import org.understudy.standby.Possession;
@@ -18,9 +18,6 @@ import org.understudy.tier.CommittedImage;
  * anything else; the others follow. Each page is sent once. Only after the primary is fenced.
  */
 public final class Promotion {
-  /** Wanted pages sent in one part: what several vCPUs want at once, and no more. */
-  private static final int WANTED_PAGES = 8;
-
   private static final int COMMAND_BYTES = 64 << 10;
 
   /** Longer than the order to start takes through libvirt where nothing holds it up. */
@@ -28,25 +25,18 @@ public final class Promotion {
 
   private final Possession standby;
   private final CommittedImage image;
-  private final PushOrder order;
+  private final int[] urgentFirst;
   private final PromotionSettings settings;
   private final Inbox inbox;
-  private final RamPart part;
-  private final DemandLatency latency = new DemandLatency();
   private final PageSet wantedLoading;
   private final PageSet beforeLoading;
-  private final long[] arrivedNs = new long[WANTED_PAGES];
   private final long beganNs = System.nanoTime();
   private PresenceCheck check;
-  private PageSet sent;
+  private Delivery delivery;
   private GuestStart start;
   private long preparedNs;
   private long loadedNs;
   private long endNs;
-  private int wanted;
-  private int wantedZero;
-  private int pushed;
-  private int pushedZero;
 
   private Promotion(
       Possession standby,
@@ -57,12 +47,12 @@ public final class Promotion {
     this.beforeLoading = beforeLoading;
     this.standby = standby;
     this.image = image;
+    this.urgentFirst = urgentFirst;
     this.settings = settings;
-    order = new PushOrder(image, urgentFirst);
     inbox = standby.inbox();
-    part = new RamPart(image.layout());
     wantedLoading = new PageSet(image.layout().pages());
     check = new PresenceCheck(new PageSet(image.layout().pages()), 0, 0, 0);
+    delivery = new Delivery(standby, image, urgentFirst, check.resident());
   }
 
   /**
@@ -108,7 +98,7 @@ public final class Promotion {
   private PromotionReport run() {
     try {
       prepareAndLoad();
-      deliver();
+      delivery.deliver();
       finish();
     } catch (IOException failure) {
       return lost(String.valueOf(failure.getMessage()));
@@ -134,9 +124,10 @@ public final class Promotion {
     standby.settle();
     ByteBuffer discards = ByteBuffer.allocateDirect(COMMAND_BYTES);
     check = PresenceCheck.clean(standby, image.fastPages(), discards);
-    sent = standby.placed();
-    int resident = sent.count();
-    check = new PresenceCheck(copy(sent), check.stale(), check.strays(), check.vanished());
+    int resident = standby.placed().count();
+    check =
+        new PresenceCheck(copy(standby.placed()), check.stale(), check.strays(), check.vanished());
+    delivery = new Delivery(standby, image, urgentFirst, standby.placed());
     int ping = standby.nextPing();
     ByteBuffer head = ByteBuffer.allocateDirect(Savevm.PACKAGE_FRAME_BYTES);
     Savevm.packageHead(head, sections.remaining());
@@ -147,13 +138,15 @@ public final class Promotion {
     }
     standby.checkCapabilities();
     standby.write(discards.flip());
-    sendBeforeLoading();
+    delivery.sendBeforeLoading(beforeLoading);
+    FaultPoint.PACKAGE_READY.reached();
     preparedNs = System.nanoTime();
     standby.write(head.flip(), sections, tail.flip());
+    FaultPoint.PACKAGE_WRITTEN.reached();
     // Loading devices reads guest memory (queues, the first MiB): what is missing is asked for.
     long deadlineNs = preparedNs + TimeUnit.MILLISECONDS.toNanos(settings.loadDeadlineMs());
     while (inbox.lastPong() != ping) {
-      checkAlive();
+      delivery.checkAlive();
       if (System.nanoTime() - deadlineNs > 0) {
         throw new IOException(
             "QEMU has not loaded "
@@ -165,76 +158,18 @@ public final class Promotion {
                 + " pages resident)");
       }
       if (inbox.isWanted()) {
-        sendWanted();
+        delivery.sendWanted(wantedLoading);
       } else {
         inbox.await(TimeUnit.MILLISECONDS.toNanos(100));
       }
     }
     loadedNs = System.nanoTime();
     standby.ran();
-  }
-
-  private void sendBeforeLoading() throws IOException {
-    part.clear();
-    for (int page = beforeLoading.next(0); page >= 0; page = beforeLoading.next(page + 1)) {
-      if (!sent.contains(page)) {
-        add(page);
-        if (image.isZero(page)) {
-          pushedZero++;
-        } else {
-          pushed++;
-        }
-        if (!part.hasRoom()) {
-          standby.write(part.finish());
-          part.clear();
-        }
-      }
-    }
-    if (part.count() > 0) {
-      standby.write(part.finish());
-      part.clear();
-    }
-  }
-
-  private void deliver() throws IOException {
-    int page = order.next(sent);
-    while (page >= 0) {
-      checkAlive();
-      if (inbox.isWanted()) {
-        sendWanted();
-        if (sent.contains(page)) {
-          page = order.next(sent);
-        }
-      } else {
-        page = push(page);
-      }
-    }
+    FaultPoint.DEVICES_LOADED.reached();
   }
 
   private void finish() throws IOException, InterruptedException {
-    standby.write(ByteBuffer.wrap(new byte[] {Savevm.QEMU_VM_EOF}));
-    long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(settings.endDeadlineMs());
-    while (!inbox.isShut()) {
-      // Pages that were wanted while they were on their way need no second answer.
-      while (inbox.takeWanted() >= 0) {
-        checkAlive();
-      }
-      checkAlive();
-      if (System.nanoTime() - deadlineNs > 0) {
-        throw new IOException(
-            "QEMU is not done " + settings.endDeadlineMs() + " ms after the last page");
-      }
-      inbox.await(TimeUnit.MILLISECONDS.toNanos(100));
-    }
-    String status = standby.monitor().migrationStatus();
-    while (!status.equals("completed")) {
-      if (System.nanoTime() - deadlineNs > 0) {
-        throw new IOException(
-            "QEMU's migration is " + status + " after the last page, expected completed");
-      }
-      inbox.await(TimeUnit.MILLISECONDS.toNanos(1));
-      status = standby.monitor().migrationStatus();
-    }
+    delivery.finish(standby.monitor(), settings.endDeadlineMs());
     endNs = System.nanoTime();
     standby.finished();
     if (start != null) {
@@ -242,78 +177,8 @@ public final class Promotion {
     }
   }
 
-  /** Sends what is wanted, oldest first; pages already sent are on their way. */
-  private void sendWanted() throws IOException {
-    part.clear();
-    for (int page = inbox.takeWanted(); page >= 0; page = inbox.takeWanted()) {
-      if (!sent.contains(page)) {
-        arrivedNs[part.count()] = inbox.takenArrivedNs();
-        add(page);
-        if (loadedNs == 0) {
-          wantedLoading.add(page);
-        }
-        if (image.isZero(page)) {
-          wantedZero++;
-        } else {
-          wanted++;
-        }
-        if (part.count() == WANTED_PAGES) {
-          break;
-        }
-      }
-    }
-    if (part.count() == 0) {
-      return;
-    }
-    standby.write(part.finish());
-    long now = System.nanoTime();
-    for (int i = 0; i < part.count(); i++) {
-      latency.add(now - arrivedNs[i]);
-    }
-  }
-
-  /** Sends pages from {@code page} on until the part is full or a page is wanted. */
-  private int push(int page) throws IOException {
-    part.clear();
-    int next = page;
-    while (next >= 0 && part.hasRoom() && (part.count() == 0 || !inbox.isWanted())) {
-      add(next);
-      if (image.isZero(next)) {
-        pushedZero++;
-      } else {
-        pushed++;
-      }
-      next = order.next(sent);
-    }
-    standby.write(part.finish());
-    return next;
-  }
-
-  private void add(int page) throws IOException {
-    if (image.isZero(page)) {
-      part.zero(page);
-    } else {
-      ByteBuffer room = part.reserve(page);
-      try {
-        image.read(page, room);
-      } catch (IOException failure) {
-        throw new IOException(
-            "page " + page + " of epoch " + image.epoch() + ": " + failure.getMessage(), failure);
-      }
-      part.confirm();
-    }
-    sent.add(page);
-  }
-
-  private void checkAlive() throws IOException {
-    String ended = inbox.ended();
-    if (ended != null) {
-      throw new IOException(ended);
-    }
-  }
-
   /**
-   * The stream is given up. A recovery would begin here: the image stays, QEMU knows by its
+   * The stream is given up. {@link Recovery} begins here: the image stays, QEMU knows by its
    * received bitmap which pages it has.
    */
   private PromotionReport lost(String reason) {
@@ -337,18 +202,9 @@ public final class Promotion {
         ms(loadedNs),
         ms(start == null ? 0 : start.runningNs()),
         ms(endNs),
-        new PromotionReport.Pages(
-            check.resident().count(),
-            check.stale(),
-            check.strays(),
-            check.vanished(),
-            wanted,
-            wantedZero,
-            pushed,
-            pushedZero),
+        delivery.pages(check.resident().count(), check.stale(), check.strays(), check.vanished()),
         wantedLoading,
-        new PromotionReport.Demand(
-            latency.percentileMicros(50), latency.percentileMicros(99), latency.longestMicros()));
+        delivery.demand());
   }
 
   private double ms(long ns) {

@@ -33,14 +33,15 @@ public record PromotionReport(
     record Completed() implements Outcome {}
 
     /**
-     * This standby is lost before the guest ran. The committed image is untouched: the promotion
-     * can be repeated with another standby.
+     * This standby is lost, as far as is known before the guest ran (if QEMU takes a {@link
+     * Recovery}, it had). The committed image is untouched: the promotion can be repeated with
+     * another standby.
      */
     record Repeatable(String reason) implements Outcome {}
 
     /**
      * The guest ran and the stream broke. QEMU is in postcopy-paused and the guest waits at the
-     * first page that is missing, until a new stream comes by migrate-recover.
+     * first page that is missing, until a new stream comes by {@link Recovery}.
      */
     record AwaitsRecovery(String reason) implements Outcome {}
 

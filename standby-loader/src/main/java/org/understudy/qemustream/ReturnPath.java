@@ -14,9 +14,14 @@ public final class ReturnPath {
   public static final int MIG_RP_MSG_PONG = 2;
   public static final int MIG_RP_MSG_REQ_PAGES_ID = 3;
   public static final int MIG_RP_MSG_REQ_PAGES = 4;
+  public static final int MIG_RP_MSG_RECV_BITMAP = 5;
+  public static final int MIG_RP_MSG_RESUME_ACK = 6;
 
   /** Longest message: REQ_PAGES_ID with a name of 255 bytes. */
   public static final int LONGEST_BYTES = 4 + 13 + 255;
+
+  /** {@code MIGRATION_RESUME_ACK_VALUE}. */
+  static final int MIGRATION_RESUME_ACK_VALUE = 1;
 
   /**
    * Pages that one request may ask for. QEMU asks for one page of the memory behind the block, so
@@ -34,16 +39,38 @@ public final class ReturnPath {
 
     /** The destination is done; {@code error} is 0 if all is well. */
     void shut(int error);
+
+    /**
+     * Which of 64 pages the destination has, of a stream that takes over from a broken one.
+     *
+     * @param first the page of bit 0
+     * @param bits only bits of pages of one block are set
+     */
+    default void received(int first, long bits) {}
+
+    /** The destination takes the pages of this stream from now on. */
+    default void resumed() {}
   }
 
   private final GuestLayout layout;
   private final byte[][] names;
+  private final ReceivedBitmap bitmap; // null unless this stream asks for bitmaps
   private int block = -1; // of the last REQ_PAGES_ID
 
   /** For requests of pages of {@code layout}. */
   public ReturnPath(GuestLayout layout) {
+    this(layout, false);
+  }
+
+  private ReturnPath(GuestLayout layout, boolean recovery) {
     this.layout = layout;
     names = Ram.names(layout);
+    bitmap = recovery ? new ReceivedBitmap(layout) : null;
+  }
+
+  /** Of a stream that takes over from a broken one, and asks what has been received. */
+  public static ReturnPath ofRecovery(GuestLayout layout) {
+    return new ReturnPath(layout, true);
   }
 
   /**
@@ -55,6 +82,13 @@ public final class ReturnPath {
    */
   public void read(ByteBuffer in, Receiver receiver) throws ReturnPathException {
     while (in.remaining() >= 4) {
+      if (bitmap != null && bitmap.isExpected()) {
+        bitmap.read(in, receiver);
+        if (bitmap.isExpected()) {
+          return;
+        }
+        continue;
+      }
       int at = in.position();
       int type = in.getShort(at) & 0xffff;
       int length = in.getShort(at + 2) & 0xffff;
@@ -69,22 +103,40 @@ public final class ReturnPath {
           block = named(in, at + 16, length - 12);
           request(in, at + 4, receiver);
         }
+        case MIG_RP_MSG_RECV_BITMAP -> bitmap.expect(named(in, at + 4, length));
+        case MIG_RP_MSG_RESUME_ACK -> resumed(in.getInt(at + 4), receiver);
         default -> request(in, at + 4, receiver);
       }
       in.position(at + 4 + length);
     }
   }
 
-  private static void checkLength(int type, int length) throws ReturnPathException {
+  private static void resumed(int value, Receiver receiver) throws ReturnPathException {
+    if (value != MIGRATION_RESUME_ACK_VALUE) {
+      throw new ReturnPathException(
+          "return path: a resume acknowledged with "
+              + value
+              + ", expected "
+              + MIGRATION_RESUME_ACK_VALUE);
+    }
+    receiver.resumed();
+  }
+
+  private void checkLength(int type, int length) throws ReturnPathException {
+    if (bitmap == null && (type == MIG_RP_MSG_RECV_BITMAP || type == MIG_RP_MSG_RESUME_ACK)) {
+      throw new ReturnPathException(
+          String.format("return path: message type %d, which nobody asked for", type));
+    }
     boolean good =
         switch (type) {
-          case MIG_RP_MSG_SHUT, MIG_RP_MSG_PONG -> length == 4;
+          case MIG_RP_MSG_SHUT, MIG_RP_MSG_PONG, MIG_RP_MSG_RESUME_ACK -> length == 4;
+          case MIG_RP_MSG_RECV_BITMAP -> length >= 2 && length <= 1 + 255;
           case MIG_RP_MSG_REQ_PAGES -> length == 12;
           case MIG_RP_MSG_REQ_PAGES_ID -> length >= 14 && length <= LONGEST_BYTES - 4;
           default ->
               throw new ReturnPathException(
                   String.format(
-                      "return path: message type %d of %d bytes, expected types 1 to 4",
+                      "return path: message type %d of %d bytes, expected types 1 to 6",
                       type, length));
         };
     if (!good) {
@@ -98,7 +150,7 @@ public final class ReturnPath {
     int length = in.get(at) & 0xff;
     if (length != bytes - 1) {
       throw new ReturnPathException(
-          "return path: a request with a block name of " + length + " bytes in " + (bytes - 1));
+          "return path: a block name of " + length + " bytes in " + (bytes - 1));
     }
     for (int i = 0; i < names.length; i++) {
       if (names[i].length == length && equal(names[i], in, at + 1)) {
@@ -111,7 +163,7 @@ public final class ReturnPath {
       name.append(character > ' ' && character < 127 ? (char) character : '?');
     }
     throw new ReturnPathException(
-        "return path: a request for RAM block \"" + name + "\", which the layout does not have");
+        "return path: RAM block \"" + name + "\", which the layout does not have");
   }
 
   private static boolean equal(byte[] name, ByteBuffer in, int at) {

@@ -31,6 +31,8 @@ public final class Savevm {
   public static final int MIG_CMD_POSTCOPY_RUN = 5;
   public static final int MIG_CMD_POSTCOPY_RAM_DISCARD = 6;
   public static final int MIG_CMD_PACKAGED = 7;
+  public static final int MIG_CMD_POSTCOPY_RESUME = 9;
+  public static final int MIG_CMD_RECV_BITMAP = 10;
 
   /** Bytes of a command without data. */
   public static final int COMMAND_BYTES = 5;

@@ -3,6 +3,7 @@ package org.understudy.standby;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import org.understudy.guest.PageSet;
 import org.understudy.qemustream.ReturnPath;
 
 /**
@@ -27,6 +28,8 @@ public final class Inbox implements ReturnPath.Receiver {
   private String ended;
   private boolean news;
   private long takenArrivedNs;
+  private PageSet received; // null unless a stream takes over
+  private boolean resumed;
 
   @Override
   public void pong(int number) {
@@ -70,6 +73,53 @@ public final class Inbox implements ReturnPath.Receiver {
       shut = true;
       shutError = error;
       changedNow();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public void received(int first, long bits) {
+    lock.lock();
+    try {
+      for (long left = bits; left != 0; left &= left - 1) {
+        received.add(first + Long.numberOfTrailingZeros(left));
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public void resumed() {
+    lock.lock();
+    try {
+      resumed = true;
+      changedNow();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Before QEMU is asked which of {@code capacity} pages it has. */
+  void expectReceived(int capacity) {
+    lock.lock();
+    try {
+      received = new PageSet(capacity);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** What QEMU said it had when it took up the stream; null if it did not within the deadline. */
+  PageSet awaitResumed(long deadlineMs) throws InterruptedException {
+    long leftNs = TimeUnit.MILLISECONDS.toNanos(deadlineMs);
+    lock.lock();
+    try {
+      while (!resumed && ended == null && leftNs > 0) {
+        leftNs = changed.awaitNanos(leftNs);
+      }
+      return resumed ? received : null;
     } finally {
       lock.unlock();
     }

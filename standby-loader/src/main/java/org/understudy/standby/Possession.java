@@ -9,7 +9,7 @@ import org.understudy.guest.PageSet;
  * A standby that has been given away for its promotion: the stream, the return path and the pages
  * placed now belong to the thread that runs the promotion.
  */
-public final class Possession {
+public final class Possession implements GuestStream {
   /** What is done with it; runs in the thread {@code standby-load}. */
   public interface Work<T> {
     /** Fails with an IOException when the stream or QEMU is gone. */
@@ -49,7 +49,7 @@ public final class Possession {
     return placed;
   }
 
-  /** Where the return path arrives. */
+  @Override
   public Inbox inbox() {
     return link.inbox();
   }
@@ -59,7 +59,7 @@ public final class Possession {
     link.write(buffers);
   }
 
-  /** As {@link #write(ByteBuffer...)}, for one buffer. */
+  @Override
   public void write(ByteBuffer buffer) throws IOException {
     link.write(buffer);
   }

@@ -25,9 +25,8 @@ final class StreamLink implements AutoCloseable {
   private volatile long writingSinceNs; // 0 while no write is under way
   private volatile String closedBecause;
 
-  private StreamLink(SocketChannel channel, GuestLayout layout) {
+  private StreamLink(SocketChannel channel, ReturnPath path) {
     this.channel = channel;
-    ReturnPath path = new ReturnPath(layout);
     reader = new Thread(() -> read(path), "standby-return");
     reader.setDaemon(true);
     reader.start();
@@ -36,13 +35,19 @@ final class StreamLink implements AutoCloseable {
   /** Connects to {@code socket}, which may take a moment to appear. */
   static StreamLink connect(Path socket, GuestLayout layout, StandbySettings settings)
       throws IOException {
+    return connect(socket, new ReturnPath(layout), settings);
+  }
+
+  /** As {@link #connect(Path, GuestLayout, StandbySettings)}, for another kind of return path. */
+  static StreamLink connect(Path socket, ReturnPath path, StandbySettings settings)
+      throws IOException {
     long end = System.nanoTime() + settings.replyDeadlineMs() * 1_000_000;
     while (true) {
       SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX);
       try {
         channel.setOption(StandardSocketOptions.SO_SNDBUF, settings.socketBytes());
         channel.connect(UnixDomainSocketAddress.of(socket));
-        return new StreamLink(channel, layout);
+        return new StreamLink(channel, path);
       } catch (IOException failure) {
         channel.close();
         if (System.nanoTime() - end > 0) {

@@ -14,7 +14,7 @@ import org.understudy.testbed.Qmp;
 import org.understudy.testbed.QmpException;
 
 /** The loader's monitor port, and what a survey of RAM needs, over a QMP socket. */
-public final class QmpStandby implements StandbyMonitor {
+public class QmpStandby implements StandbyMonitor {
   private final Qmp qmp;
   private volatile String disturbance = "";
 
