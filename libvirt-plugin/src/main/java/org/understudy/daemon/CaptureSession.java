@@ -8,6 +8,7 @@ import org.understudy.capture.EpochCapture;
 import org.understudy.capture.RamMap;
 import org.understudy.dirtylog.DirtyLog;
 import org.understudy.dirtylog.DirtyLogs;
+import org.understudy.fault.FaultPoint;
 import org.understudy.guest.EpochSink;
 import org.understudy.guest.GuestLayout;
 import org.understudy.guest.GuestMapping;
@@ -70,12 +71,15 @@ final class CaptureSession implements AutoCloseable {
     GuestMapping mapping = RamMap.survey(monitor, domain.pid());
     LeftInQemu.clear(host, domain, monitor, mapping.pid());
     PrimaryDomain primary = PrimaryDomain.of(domain);
+    FaultPoint.GUEST_SURVEYED.reached();
     GuardLine guard = GuardLine.open(host, domain, mapping.pid(), guards.host(), guards.port());
+    FaultPoint.GUARD_ATTACHED.reached();
     DirtyLog log = null;
     OutputHold hold = null;
     try {
       hold = output(host, domain, guard, mapping.pid(), mine);
       log = DirtyLogs.open(mapping);
+      FaultPoint.LOG_ARMED.reached();
       int slab = Math.toIntExact(Math.min(1 << 30, host.config().protect().stagingBytes()));
       EpochCapture capture =
           new EpochCapture(

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.UUID;
 import org.understudy.capture.PauseGuard;
 import org.understudy.guard.GuardClient;
+import org.understudy.guard.GuardProcesses;
 import org.understudy.guard.GuardSettings;
 import org.understudy.guard.ProcessIdentity;
 import org.understudy.libvirt.LibvirtDomain;
@@ -48,7 +49,8 @@ final class GuardLine implements AutoCloseable {
         }
         client.finish(); // of an earlier QEMU, or for another standby
       } catch (IOException gone) {
-        // nobody there, a new one is started
+        // Nobody there, or one that hangs: it would speak beside the new one, should it wake up.
+        endHung(host, domain, file);
       }
     }
     Files.createDirectories(file.getParent());
@@ -87,6 +89,14 @@ final class GuardLine implements AutoCloseable {
       }
     }
     return GuardClient.start(settings, file, GuardScope.SESSION);
+  }
+
+  /** Kills guards of these settings, which do not answer. */
+  private static void endHung(ThisHost host, LibvirtDomain domain, Path settings) {
+    List<Integer> ended = GuardProcesses.end(settings);
+    if (!ended.isEmpty()) {
+      host.events().add(domain.name(), "guard " + ended + " did not answer and was killed");
+    }
   }
 
   private static Path file(ThisHost host, UUID domain) {

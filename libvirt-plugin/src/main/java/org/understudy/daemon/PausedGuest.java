@@ -4,6 +4,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.understudy.capture.RamMap;
+import org.understudy.failover.PromotionReport;
+import org.understudy.fault.FaultPoint;
 import org.understudy.guest.GuestMapping;
 import org.understudy.libvirt.DomainState;
 import org.understudy.libvirt.LibvirtDomain;
@@ -14,6 +16,7 @@ import org.understudy.libvirt.StandbyDomain;
 import org.understudy.standby.StandbyGuest;
 import org.understudy.standby.StandbyProcess;
 import org.understudy.standby.StandbySettings;
+import org.understudy.tier.CommittedImage;
 
 /** The paused QEMU of a standby under libvirt, and the loader that fills it. */
 final class PausedGuest implements AutoCloseable {
@@ -24,18 +27,21 @@ final class PausedGuest implements AutoCloseable {
   private final LibvirtDomain domain;
   private final LibvirtStandbyMonitor monitor;
   private final StandbyGuest loader;
+  private final KeptLine line; // null if it could not be had
 
   private PausedGuest(
       ThisHost host,
       GuestOrder order,
       LibvirtDomain domain,
       LibvirtStandbyMonitor monitor,
-      StandbyGuest loader) {
+      StandbyGuest loader,
+      KeptLine line) {
     this.host = host;
     this.order = order;
     this.domain = domain;
     this.monitor = monitor;
     this.loader = loader;
+    this.line = line;
   }
 
   /** Starts it and makes it ready to take pages. */
@@ -45,9 +51,12 @@ final class PausedGuest implements AutoCloseable {
       StandbyDomain.tearDown(left); // an earlier daemon's, of which nobody knows what is in it
     }
     LibvirtDomain domain = StandbyDomain.createPaused(host.libvirt(), order.primary());
+    FaultPoint.STANDBY_STARTED.reached();
     LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(domain, MONITOR_MS);
+    KeptLine line = null;
     try {
       layTripwire(host, domain);
+      line = keptLine(host, domain);
       // Surveyed before it is armed: reading its memory later would fill it with pages of zeros.
       GuestMapping mapping = RamMap.survey(new LibvirtGuestMonitor(domain), domain.pid());
       Path socket =
@@ -62,8 +71,12 @@ final class PausedGuest implements AutoCloseable {
               socket,
               StandbyProcess.of(mapping, order.layout()),
               StandbySettings.defaults());
-      return new PausedGuest(host, order, domain, monitor, loader);
+      FaultPoint.STANDBY_ARMED.reached();
+      return new PausedGuest(host, order, domain, monitor, loader, line);
     } catch (IOException | RuntimeException e) {
+      if (line != null) {
+        line.close();
+      }
       monitor.close();
       StandbyDomain.tearDown(domain);
       throw e;
@@ -84,6 +97,23 @@ final class PausedGuest implements AutoCloseable {
     }
   }
 
+  private static KeptLine keptLine(ThisHost host, LibvirtDomain domain) {
+    Path socket = StandbyDomain.recoverySocket(host.libvirt().uri(), domain.uuid());
+    try {
+      if (socket == null) {
+        throw new IOException("libvirt at " + host.libvirt().uri() + " has no folder for sockets");
+      }
+      return KeptLine.leave(host, domain, socket);
+    } catch (IOException e) {
+      host.events()
+          .add(
+              domain.name(),
+              "warning: a promotion that is interrupted will be repeated, not finished: "
+                  + e.getMessage());
+      return null;
+    }
+  }
+
   /**
    * Whether an earlier daemon's promotion got as far as a guest that has all its pages. It is then
    * made to run, and made ordinary, if that is what was left to do.
@@ -101,14 +131,31 @@ final class PausedGuest implements AutoCloseable {
         monitor.resume();
       }
     }
-    ResumeTripwire.remove(left);
     ClockCatchUp.start(host, left);
-    StandbyDomain.makeOrdinary(host.libvirt(), order.primary().persistentXml());
+    KeptLine line = null;
+    try {
+      line = KeptLine.takeOver(host, left.uuid());
+    } catch (IOException none) {
+      // There is nothing to end, then.
+    }
+    makeOrdinary(host, order, left, line);
     return true;
   }
 
   LibvirtDomain domain() {
     return domain;
+  }
+
+  /**
+   * Finishes a promotion whose stream broke after the guest had begun to run.
+   *
+   * @throws IOException it had not, or is lost; or there is no way to tell
+   */
+  PromotionReport recover(CommittedImage frozen, int[] urgentFirst) throws IOException {
+    if (line == null) {
+      throw new IOException("there is no line to its QEMU");
+    }
+    return InterruptedGuest.recover(host, order, line, monitor, frozen, urgentFirst);
   }
 
   StandbyGuest loader() {
@@ -118,8 +165,17 @@ final class PausedGuest implements AutoCloseable {
   /** After its promotion: from its next start on it is a domain like any other. */
   void makeOrdinary() throws IOException {
     monitor.close();
+    makeOrdinary(host, order, domain, line);
+  }
+
+  /** The same for any guest that has all its pages; without a line for {@code line} null. */
+  static void makeOrdinary(ThisHost host, GuestOrder order, LibvirtDomain domain, KeptLine line)
+      throws IOException {
     ResumeTripwire.remove(domain);
     StandbyDomain.makeOrdinary(host.libvirt(), order.primary().persistentXml());
+    if (line != null) {
+      line.end(domain);
+    }
   }
 
   /** Ends its QEMU. */
@@ -127,6 +183,9 @@ final class PausedGuest implements AutoCloseable {
   public void close() throws IOException {
     loader.close();
     monitor.close();
+    if (line != null) {
+      line.close();
+    }
     StandbyDomain.tearDown(domain);
   }
 }

@@ -15,6 +15,7 @@ import org.slf4j.LoggerFactory;
 import org.understudy.daemon.FailureDetector.Judgement;
 import org.understudy.daemon.FailureDetector.Verdict;
 import org.understudy.failover.PromotionReport;
+import org.understudy.fault.FaultPoint;
 import org.understudy.guest.EpochSink;
 import org.understudy.link.Goodbye;
 import org.understudy.link.Hello;
@@ -117,19 +118,31 @@ final class Standby implements LinkReceiver.Followed {
   }
 
   /**
-   * Promotes what an earlier daemon had begun to promote when it died: the committed image, with a
-   * new QEMU. The fence was done then.
+   * Finishes what an earlier daemon had begun to promote when it died: with the guest where it is,
+   * if it had begun to run, or else from the committed image in a new QEMU. The fence was done
+   * then.
    *
+   * @param mine what is durable of the promotion
    * @throws IOException with a sentence; the image is intact
    */
-  static Standby promoteAgain(
-      ThisHost host, GuestOrder order, GuardSight guard, long generation, Runnable onEnd)
+  static Standby finishPromotion(
+      ThisHost host, GuestOrder order, GuardSight guard, Ownership mine, Runnable onEnd)
       throws IOException {
-    Standby standby = open(host, order, guard, onEnd);
+    Standby standby = openWithoutGuest(host, order, guard, onEnd);
     standby.acting.lock();
     try {
       standby.checkPromotable();
-      standby.lastFailover = standby.promote(generation).put("why", "a promotion was interrupted");
+      standby.enter(State.PROMOTING, "epoch " + standby.image.epoch() + ", interrupted before");
+      if (standby.goOn(mine)) {
+        return standby;
+      }
+      if (PausedGuest.wasPromoted(host, order)) {
+        standby.enter(State.RUNNING, "an earlier daemon had promoted it, QEMU is complete");
+        standby.closeImage(true);
+        return standby;
+      }
+      standby.lastFailover =
+          standby.promote(mine.generation()).put("why", "a promotion was interrupted");
     } catch (IOException e) {
       standby.enter(State.FAILED, e.getMessage()); // stays, for a person to try again
     } finally {
@@ -145,18 +158,23 @@ final class Standby implements LinkReceiver.Followed {
 
   private static Standby open(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
       throws IOException {
+    Standby standby = openWithoutGuest(host, order, guard, onEnd);
+    try {
+      standby.startGuest();
+    } catch (IOException | RuntimeException e) {
+      standby.image.close();
+      throw e;
+    }
+    return standby;
+  }
+
+  private static Standby openWithoutGuest(
+      ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd) throws IOException {
     Path folder = host.config().tiersDir().resolve(order.primary().uuid().toString());
     PlacementPolicy policy =
         new DevicePagesFirst(order.layout(), new RecencyFrequency(order.layout().pages()));
     StandbyImage image = openImage(host, order, folder, policy);
-    Standby standby = new Standby(host, order, folder, image, policy, guard, onEnd);
-    try {
-      standby.startGuest();
-    } catch (IOException | RuntimeException e) {
-      image.close();
-      throw e;
-    }
-    return standby;
+    return new Standby(host, order, folder, image, policy, guard, onEnd);
   }
 
   private static StandbyImage openImage(
@@ -396,6 +414,7 @@ final class Standby implements LinkReceiver.Followed {
         throw new IOException(fenced.sentence());
       }
       host.events().add(name(), fenced.sentence());
+      FaultPoint.FENCED.reached();
       LinkReceiver line = receiver;
       if (line != null) {
         line.abort();
@@ -459,6 +478,7 @@ final class Standby implements LinkReceiver.Followed {
                 order.settings(),
                 image.epoch(),
                 order.autostart()));
+    FaultPoint.GENERATION_DURABLE.reached();
     TierCounts before = image.counts();
     PromotionReport report;
     try {
@@ -471,21 +491,65 @@ final class Standby implements LinkReceiver.Followed {
       enter(State.FAILED, String.valueOf(e.getMessage()));
       throw new IOException("the promotion of domain " + name() + " failed: " + e.getMessage(), e);
     }
-    ObjectNode json = Takeover.describe(report, before);
     if (!(report.outcome() instanceof PromotionReport.Outcome.Completed)) {
       enter(State.FAILED, report.outcome().toString());
       throw new IOException("the promotion of domain " + name() + " failed: " + report.outcome());
     }
+    FaultPoint.GUEST_WHOLE.reached();
     clock = ClockCatchUp.start(host, guest.domain());
     guest.makeOrdinary();
+    return runs(report, before, generation);
+  }
+
+  private ObjectNode runs(PromotionReport report, TierCounts before, long generation)
+      throws IOException {
+    ObjectNode json = Takeover.describe(report, before);
     enter(State.RUNNING, "epoch " + report.epoch() + ", generation " + generation);
     closeImage(true);
     return json;
   }
 
   /**
-   * A paused QEMU that is lost costs one more attempt with a new one, also when the guest had run
-   * in it for a moment: it then goes on once more from the committed epoch.
+   * The guest of an earlier daemon's promotion goes on where it is, if it had begun to run.
+   *
+   * @return false if it had not, or cannot: then the promotion is to be repeated
+   */
+  private boolean goOn(Ownership mine) throws IOException {
+    TierCounts before = image.counts();
+    InterruptedGuest found;
+    try {
+      found = InterruptedGuest.ofEarlierDaemon(host, order);
+    } catch (IOException e) {
+      host.events().add(name(), "no guest of an earlier daemon goes on: " + e.getMessage());
+      return false;
+    }
+    try (InterruptedGuest left = found) {
+      PromotionReport report;
+      try {
+        if (image.epoch() != mine.committedEpoch()) {
+          throw new IOException(
+              "it was made of epoch " + mine.committedEpoch() + ", here is " + image.epoch());
+        }
+        frozen = image.freeze();
+        report = left.recover(frozen, Takeover.urgentFirst(frozen, policy));
+      } catch (IOException e) {
+        host.events().add(name(), "its guest does not go on from where it is: " + e.getMessage());
+        return false;
+      }
+      if (!(report.outcome() instanceof PromotionReport.Outcome.Completed)) {
+        throw new IOException("its guest has run and waits for pages: " + report.outcome());
+      }
+      clock = ClockCatchUp.start(host, left.domain());
+      left.makeOrdinary();
+      lastFailover = runs(report, before, mine.generation()).put("why", "a promotion was finished");
+      return true;
+    }
+  }
+
+  /**
+   * A guest whose stream broke after it had begun to run goes on with a new stream. Where that
+   * cannot be, or it had not run, a paused QEMU that is lost costs one more attempt with a new one:
+   * the guest then goes on from the committed epoch.
    */
   private PromotionReport promoteTwiceAtMost() throws IOException {
     String lost;
@@ -499,6 +563,13 @@ final class Standby implements LinkReceiver.Followed {
         return report;
       }
       lost = report.outcome().toString();
+      try {
+        PromotionReport finished = guest.recover(frozen, Takeover.urgentFirst(frozen, policy));
+        host.events().add(name(), "its stream broke and a new one took over: " + lost);
+        return finished;
+      } catch (IOException e) {
+        lost += "; " + e.getMessage();
+      }
     } catch (IOException e) {
       lost = e.getMessage();
     }

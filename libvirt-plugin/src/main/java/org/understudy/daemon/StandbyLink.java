@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.UUID;
+import org.understudy.fault.FaultPoint;
 import org.understudy.guest.EpochSink;
 import org.understudy.guest.PageSet;
 import org.understudy.link.Goodbye;
@@ -58,8 +59,10 @@ final class StandbyLink implements AutoCloseable {
     PeerConnection connection = null;
     try {
       connection = host.peers().connect(host.trusted().named(mine.peer()), CONNECT);
+      FaultPoint.LINK_CONNECTED.reached();
       ControlClient control = ControlClient.open(connection);
       control.call("prepare", capture.order(mine).toJson(), PREPARE);
+      FaultPoint.STANDBY_PREPARED.reached();
       Hello hello =
           new Hello(
               UUID.randomUUID(),

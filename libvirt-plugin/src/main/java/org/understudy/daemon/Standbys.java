@@ -161,22 +161,15 @@ final class Standbys {
 
   /**
    * This host owns the guest, and the image that it was made of is still there: an earlier daemon
-   * died in the promotion. If QEMU was not complete, the pages it misses went with that daemon.
+   * died in the promotion.
    */
   private void finishPromotion(Ownership mine, GuestOrder order) throws IOException {
     UUID uuid = mine.domain();
     if (!Standby.hasImage(host, uuid) || mine.generation() <= order.generation()) {
       return; // it was done
     }
-    if (PausedGuest.wasPromoted(host, order)) {
-      host.events().add(mine.domainName(), "an earlier daemon had promoted it, QEMU is complete");
-      Standby.delete(host.config().tiersDir().resolve(uuid.toString()));
-      return;
-    }
-    host.events().add(mine.domainName(), "its promotion was interrupted, once more");
     GuardSight guard = new GuardSight(guards, order.guardSession(), order.guardKey());
-    running.put(
-        uuid, Standby.promoteAgain(host, order, guard, mine.generation(), () -> ended(uuid)));
+    running.put(uuid, Standby.finishPromotion(host, order, guard, mine, () -> ended(uuid)));
   }
 
   private Standby begin(GuestOrder order) throws IOException {

@@ -40,7 +40,8 @@ final class Takeover {
     return devices.devicePages();
   }
 
-  private static int[] urgentFirst(CommittedImage image, PlacementPolicy policy) {
+  /** The pages that are not zero, the most urgent first. */
+  static int[] urgentFirst(CommittedImage image, PlacementPolicy policy) {
     PageSet candidates = new PageSet(image.layout().pages());
     for (int page = 0; page < candidates.capacity(); page++) {
       if (!image.isZero(page)) {

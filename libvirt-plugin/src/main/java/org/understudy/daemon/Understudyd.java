@@ -46,6 +46,7 @@ public final class Understudyd {
   // Everything opened here lives until the process ends.
   @SuppressWarnings("resource")
   private static void serve(DaemonConfig config) throws IOException, InterruptedException {
+    Watchdog.startIfAsked(System.getenv());
     SshSettings ssh = SshSettings.DEFAULT;
     HostIdentity identity = HostIdentity.loadOrCreate(config.host().stateDir());
     TrustedPeers trusted = new TrustedPeers(config.host().stateDir());

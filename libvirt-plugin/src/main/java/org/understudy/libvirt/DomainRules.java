@@ -59,14 +59,9 @@ final class DomainRules {
           "has CPU mode host-passthrough: the standby host must have the same CPU model and"
               + " microcode; host-model or a named model is safer");
     }
-    List<Element> own = DomainXml.all(xml.root(), "*[local-name()='commandline']/*");
-    if (own.stream().anyMatch(argument -> !isIncoming(argument))) {
+    if (StandbyDomain.hasOwnArguments(xml)) {
       warn("has QEMU arguments of its own in qemu:commandline; the standby gets them as they are");
     }
-  }
-
-  private static boolean isIncoming(Element argument) {
-    return StandbyDomain.INCOMING.contains(argument.getAttribute("value"));
   }
 
   private void memory() {

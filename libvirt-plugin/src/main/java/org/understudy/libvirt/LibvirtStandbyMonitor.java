@@ -106,7 +106,14 @@ public final class LibvirtStandbyMonitor implements StandbyMonitor, AutoCloseabl
     bounded(
         "resuming it",
         () -> {
-          domain.resume();
+          try {
+            domain.resume();
+          } catch (LibvirtFault refused) {
+            // Ordered before by somebody who died meanwhile: that is all that is wanted.
+            if (domain.state().run() != Run.RUNNING) {
+              throw refused;
+            }
+          }
           return true;
         });
   }

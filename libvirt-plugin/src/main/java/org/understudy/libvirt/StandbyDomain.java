@@ -2,6 +2,7 @@ package org.understudy.libvirt;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
 import org.w3c.dom.Element;
@@ -15,6 +16,11 @@ public final class StandbyDomain {
   /** What the standby's QEMU is started with beyond the primary's arguments. */
   static final List<String> INCOMING = List.of("-incoming", "defer");
 
+  private static final String RECOVERY = "understudy-recovery";
+
+  /** Where libvirt keeps sockets of QEMU's, on every host of a system libvirt: QEMU may write. */
+  private static final String SOCKETS = "/var/lib/libvirt/qemu";
+
   private static final int VIR_DOMAIN_START_PAUSED = 1;
 
   private StandbyDomain() {}
@@ -26,19 +32,54 @@ public final class StandbyDomain {
    * @param otherwise the folder where libvirt is not the system's
    */
   public static Path streamSocket(String uri, UUID domain, Path otherwise) {
-    Path folder = uri.equals("qemu:///system") ? Path.of("/var/lib/libvirt/qemu") : otherwise;
+    Path folder = uri.equals("qemu:///system") ? Path.of(SOCKETS) : otherwise;
     return folder.resolve("understudy-" + domain.toString().substring(0, 13) + ".in");
   }
 
   /**
-   * The standby's XML: the primary's with {@code -incoming defer} added, once, and a generation ID
-   * of its own where the domain has one. QEMU writes its own ID into the guest when it loads the
-   * devices, and tells the guest: so a guest that was rolled back learns of it before it runs.
+   * The socket of a monitor of our own, beside libvirt's, by which a promotion can be finished
+   * whose stream broke; null where libvirt is not the system's.
+   */
+  public static Path recoverySocket(String uri, UUID domain) {
+    return uri.equals("qemu:///system")
+        ? Path.of(SOCKETS, "understudy-" + domain.toString().substring(0, 13) + ".qmp")
+        : null;
+  }
+
+  private static List<String> words(Path recoverySocket) {
+    if (recoverySocket == null) {
+      return INCOMING;
+    }
+    return List.of(
+        "-chardev",
+        "socket,id=" + RECOVERY + ",path=" + recoverySocket + ",server=on,wait=off",
+        "-mon",
+        "chardev=" + RECOVERY + ",mode=control",
+        INCOMING.get(0),
+        INCOMING.get(1));
+  }
+
+  /** Whether these two arguments are the standby's and not the domain's own. */
+  private static boolean isOurs(String first, String second) {
+    return switch (first) {
+      case "-incoming" -> second.equals(INCOMING.get(1));
+      case "-chardev" -> second.startsWith("socket,id=" + RECOVERY + ",");
+      case "-mon" -> second.equals("chardev=" + RECOVERY + ",mode=control");
+      default -> false;
+    };
+  }
+
+  /**
+   * The standby's XML: the primary's with {@code -incoming defer} and a monitor of our own added,
+   * once, and a generation ID of its own where the domain has one. QEMU writes its own ID into the
+   * guest when it loads the devices, and tells the guest: so a guest that was rolled back learns of
+   * it before it runs.
    *
    * @param migratableXml the primary's live XML as for a migration
+   * @param recoverySocket of the monitor, or null for none
    */
-  public static String xml(String migratableXml) throws LibvirtFault {
-    DomainXml xml = DomainXml.parse(withoutIncoming(migratableXml));
+  public static String xml(String migratableXml, Path recoverySocket) throws LibvirtFault {
+    DomainXml xml = DomainXml.parse(withoutOurs(migratableXml));
     Element root = xml.root();
     for (Element generation : xml.all("/domain/genid")) {
       generation.setTextContent(UUID.randomUUID().toString());
@@ -55,7 +96,7 @@ public final class StandbyDomain {
     }
     Node firstEnvironment =
         DomainXml.all(line, "*[local-name()='env']").stream().findFirst().orElse(null);
-    for (String word : INCOMING) {
+    for (String word : words(recoverySocket)) {
       Element argument = root.getOwnerDocument().createElementNS(DomainXml.QEMU, "qemu:arg");
       argument.setAttribute("value", word);
       line.insertBefore(argument, firstEnvironment); // libvirt's schema: arguments come first
@@ -63,24 +104,39 @@ public final class StandbyDomain {
     return xml.text();
   }
 
-  /** A domain's XML without the standby's {@code -incoming defer}; nothing else is changed. */
-  public static String withoutIncoming(String domainXml) throws LibvirtFault {
+  /** A domain's XML without what the standby's had in addition; nothing else is changed. */
+  public static String withoutOurs(String domainXml) throws LibvirtFault {
     DomainXml xml = DomainXml.parse(domainXml);
+    removeOurs(xml);
+    return xml.text();
+  }
+
+  /** Whether a domain has QEMU arguments beyond those that it had as a standby. */
+  static boolean hasOwnArguments(DomainXml xml) {
+    return DomainXml.all(xml.root(), "*[local-name()='commandline']").stream()
+        .anyMatch(line -> ours(line).size() < DomainXml.all(line, "*").size());
+  }
+
+  private static void removeOurs(DomainXml xml) {
     for (Element line : DomainXml.all(xml.root(), "*[local-name()='commandline']")) {
-      List<Element> arguments = DomainXml.all(line, "*[local-name()='arg']");
-      for (int i = 0; i + 1 < arguments.size(); i++) {
-        if (arguments.get(i).getAttribute("value").equals(INCOMING.get(0))
-            && arguments.get(i + 1).getAttribute("value").equals(INCOMING.get(1))) {
-          line.removeChild(arguments.get(i));
-          line.removeChild(arguments.get(i + 1));
-          i++;
-        }
-      }
+      ours(line).forEach(line::removeChild);
       if (DomainXml.all(line, "*").isEmpty()) {
         xml.root().removeChild(line);
       }
     }
-    return xml.text();
+  }
+
+  private static List<Element> ours(Element line) {
+    List<Element> arguments = DomainXml.all(line, "*[local-name()='arg']");
+    List<Element> found = new ArrayList<>();
+    for (int i = 0; i + 1 < arguments.size(); i++) {
+      String first = arguments.get(i).getAttribute("value");
+      if (isOurs(first, arguments.get(i + 1).getAttribute("value"))) {
+        found.addAll(arguments.subList(i, i + 2));
+        i++;
+      }
+    }
+    return found;
   }
 
   /**
@@ -90,7 +146,9 @@ public final class StandbyDomain {
    */
   public static LibvirtDomain createPaused(LibvirtHost host, PrimaryDomain primary)
       throws LibvirtFault {
-    return host.create(xml(primary.migratableXml()), VIR_DOMAIN_START_PAUSED);
+    return host.create(
+        xml(primary.migratableXml(), recoverySocket(host.uri(), primary.uuid())),
+        VIR_DOMAIN_START_PAUSED);
   }
 
   /**
@@ -102,7 +160,7 @@ public final class StandbyDomain {
    */
   public static void makeOrdinary(LibvirtHost host, String persistentXml) throws LibvirtFault {
     if (persistentXml != null) {
-      host.define(withLiveGenerationId(host, withoutIncoming(persistentXml)));
+      host.define(withLiveGenerationId(host, withoutOurs(persistentXml)));
     }
   }
 

@@ -117,7 +117,7 @@ class DomainRulesTest {
 
   @Test
   void anotherHostsIncomingArgumentIsNoArgumentOfItsOwn() throws Exception {
-    String promoted = StandbyDomain.xml(domain("", ""));
+    String promoted = StandbyDomain.xml(domain("", ""), null);
     assertEquals(List.of(), DomainRules.judge(DomainXml.parse(promoted)));
     String own = "<commandline xmlns='" + DomainXml.QEMU + "'><arg value='-d'/></commandline>";
     List<Finding> findings = judge(own, "");
