@@ -91,9 +91,14 @@ EOF
   chmod +x "$work/$1-fence"
 }
 
-daemon_up() { # host
-  on "$1" setsid "$bin/understudyd" --config "$work/$1.conf" >>"$work/$1.log" 2>&1 </dev/null &
+daemon_start() { # host
+  # A plan of faults (moves.sh) reaches the guard and the injector, too.
+  JAVA_TOOL_OPTIONS=-Dunderstudy.faults=$work/$1.faults \
+    on "$1" setsid "$bin/understudyd" --config "$work/$1.conf" >>"$work/$1.log" 2>&1 </dev/null &
   echo $! >"$work/$1.daemon"
+}
+daemon_up() { # host
+  daemon_start "$1"
   await "${daemon_wait_s:-30}" "the daemon on $1" listens "$1"
 }
 listens() { us "$1" list >/dev/null 2>&1; }

@@ -248,6 +248,19 @@ migrates() {
   await 30 "the guest counting on a" printed_since a "$work/a.serial.before" "$before"
   sound a
 }
+# Its arguments are still those of a standby, a monitor of ours among them, and go with it.
+migrates_there_and_back() {
+  local before
+  tr '\0' ' ' <"/proc/$(qemu_pid b)/cmdline" | grep -q understudy-recovery || fail "QEMU has no monitor of ours"
+  before=$(last_count b)
+  virsh_on b migrate --live $domain qemu+tcp://10.77.0.1/system 2>"$work/err" || fail "$(cat "$work/err")"
+  runs a || fail "domain is $(state_on a) on a"
+  virsh_on a migrate --live $domain qemu+tcp://10.77.0.2/system 2>"$work/err" || fail "$(cat "$work/err")"
+  runs b || fail "domain is $(state_on b) on b"
+  await 30 "the guest counting on b" counts_beyond b "$before"
+  qemu_pid b >"$work/b.qemu"
+  sound b
+}
 printed_since() { # host, what the serial port had printed, count
   local last
   last=$(serial "$1" | tail -c "+$(($(stat -c %s "$2") + 1))" | tr -d '\r' | sed -n 's/^proof \([0-9]*\) ok.*/\1/p' | tail -n 1)
@@ -352,6 +365,7 @@ check "protection" protects
 check "second protection" refused 'protected already' protect $domain --standby b
 check "daemon killed, guest alive" daemon_killed
 check "switchover" switches_over
+check "live migration of a guest that was promoted, there and back" migrates_there_and_back
 check "the moved domain is an ordinary one" ordinary_life
 check "protection in the other direction, and its end" protects_back
 check "live migration of it" migrates
