@@ -15,7 +15,7 @@ interval_ms=500
 # shellcheck source=moves.sh
 . "$here/moves.sh"
 cache=$here/../.cache
-table=$cache/faults.tsv
+table=${FAULTS_TABLE:-$cache/faults.tsv}
 # The deadline of a pause is 500 ms; the rest is what this guest's serial port, ten lines a second, and a machine full of QEMUs under TCG may take.
 longest_ms=${FAULTS_LONGEST_MS:-3000}
 stop_s=8 # how long somebody stays stopped until the service manager or a person comes

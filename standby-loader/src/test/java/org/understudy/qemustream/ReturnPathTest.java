@@ -36,6 +36,80 @@ class ReturnPathTest {
     public void shut(int error) {
       messages.add("shut " + error);
     }
+
+    @Override
+    public void received(int first, long bits) {
+      for (int page = 0; page < 64; page++) {
+        if ((bits >>> page & 1) != 0) {
+          assertEquals(LAYOUT.blockOf(first), LAYOUT.blockOf(first + page));
+          messages.add("has " + (first + page));
+        }
+      }
+    }
+
+    @Override
+    public void resumed() {
+      messages.add("resumed");
+    }
+  }
+
+  /** As QEMU writes it: little-endian words, whatever bytes the caller has put. */
+  private static ByteBuffer bitmap(String name, long size, long end, int... receivedPages) {
+    byte[] chars = name.getBytes(StandardCharsets.UTF_8);
+    ByteBuffer out = ByteBuffer.allocate(4 + 1 + chars.length + 8 + 1000 + 8);
+    out.putShort((short) 5).putShort((short) (1 + chars.length));
+    out.put((byte) chars.length).put(chars).putLong(size);
+    int at = out.position();
+    for (int page : receivedPages) {
+      out.put(at + page / 8, (byte) (out.get(at + page / 8) | 1 << page % 8));
+    }
+    return out.position(at + (int) Math.min(1000, size)).putLong(end).flip();
+  }
+
+  private static final long END = 0x0123456789abcdefL;
+
+  private static ByteBuffer resumeAck(int value) {
+    return ByteBuffer.allocate(8).putShort((short) 6).putShort((short) 4).putInt(value).flip();
+  }
+
+  private static String refusalInRecovery(ByteBuffer message) {
+    return assertThrows(
+            ReturnPathException.class,
+            () -> ReturnPath.ofRecovery(LAYOUT).read(message, new Heard()))
+        .getMessage();
+  }
+
+  @Test
+  void whatHasBeenReceivedIsHeardInWhateverPiecesItComes() throws ReturnPathException {
+    ByteBuffer all = ByteBuffer.allocate(1000);
+    all.put(bitmap("pc.ram", 40, END, 0, 63, 64, 70, 299)).put(bitmap("b", 8, END, 0));
+    all.put(resumeAck(1)).put(request("b", 0, 4096)).flip();
+    List<String> expected =
+        List.of(
+            "has 0", "has 63", "has 64", "has 70", "has 299", "has 300", "resumed", "wants 300 1");
+    for (int piece = 1; piece <= all.limit(); piece++) {
+      ReturnPath path = ReturnPath.ofRecovery(LAYOUT);
+      Heard heard = new Heard();
+      ByteBuffer in = ByteBuffer.allocate(ReturnPath.LONGEST_BYTES + piece);
+      for (int at = 0; at < all.limit(); at += piece) {
+        in.put(all.duplicate().position(at).limit(Math.min(all.limit(), at + piece))).flip();
+        path.read(in, heard);
+        in.compact();
+      }
+      assertEquals(expected, heard.messages, "in pieces of " + piece);
+    }
+  }
+
+  @Test
+  void bitmapsThatQemuDoesNotSendAreRefusedWithTheirValues() {
+    assertTrue(refusal(bitmap("b", 8, END, 0)).contains("type 5"));
+    assertTrue(refusal(resumeAck(1)).contains("type 6"));
+    assertTrue(refusalInRecovery(bitmap("pc.ram", 48, END)).contains("0x30"));
+    assertTrue(refusalInRecovery(bitmap("pc.ram", 1L << 60, END)).contains("0x1000000000000000"));
+    assertTrue(refusalInRecovery(bitmap("pc.ram", 40, END - 1)).contains("0x123456789abcdee"));
+    assertTrue(refusalInRecovery(bitmap("pc.ram", 40, END, 300)).contains("beyond its 300"));
+    assertTrue(refusalInRecovery(bitmap("nosuch", 8, END)).contains("\"nosuch\""));
+    assertTrue(refusalInRecovery(resumeAck(2)).contains("with 2"));
   }
 
   private static ByteBuffer request(String name, long offset, int bytes) {

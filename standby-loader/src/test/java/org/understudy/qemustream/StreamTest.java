@@ -259,4 +259,20 @@ class StreamTest {
       assertEquals(pages, discarded);
     }
   }
+
+  @Test
+  void aStreamThatTakesOverAsksForEachBlockAndResumes() throws IOException {
+    DataInputStream in =
+        new DataInputStream(new ByteArrayInputStream(Resume.commands(LAYOUT).array()));
+    for (RamBlock block : LAYOUT.blocks()) {
+      assertEquals(8, in.readUnsignedByte());
+      assertEquals(10, in.readUnsignedShort());
+      assertEquals(1 + block.name().length(), in.readUnsignedShort());
+      assertEquals(block.name(), name(in));
+    }
+    assertEquals(8, in.readUnsignedByte());
+    assertEquals(9, in.readUnsignedShort());
+    assertEquals(0, in.readUnsignedShort());
+    assertEquals(0, in.available());
+  }
 }
