@@ -50,13 +50,23 @@ final class PausedGuest implements AutoCloseable {
     if (left != null && left.state().run().active()) {
       StandbyDomain.tearDown(left); // an earlier daemon's, of which nobody knows what is in it
     }
-    LibvirtDomain domain = StandbyDomain.createPaused(host.libvirt(), order.primary());
+    Path recovery = StandbyDomain.recoverySocket(host.libvirt().uri(), order.primary().uuid());
+    LibvirtDomain domain;
+    try {
+      domain = StandbyDomain.createPaused(host.libvirt(), order.primary(), recovery);
+    } catch (IOException e) {
+      // A security driver may not let QEMU listen there; anything else is refused once more.
+      domain = StandbyDomain.createPaused(host.libvirt(), order.primary(), null);
+      host.events()
+          .add(domain.name(), "warning: started without a monitor of our own: " + e.getMessage());
+      recovery = null;
+    }
     FaultPoint.STANDBY_STARTED.reached();
     LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(domain, MONITOR_MS);
     KeptLine line = null;
     try {
       layTripwire(host, domain);
-      line = keptLine(host, domain);
+      line = keptLine(host, domain, recovery);
       // Surveyed before it is armed: reading its memory later would fill it with pages of zeros.
       GuestMapping mapping = RamMap.survey(new LibvirtGuestMonitor(domain), domain.pid());
       Path socket =
@@ -97,11 +107,10 @@ final class PausedGuest implements AutoCloseable {
     }
   }
 
-  private static KeptLine keptLine(ThisHost host, LibvirtDomain domain) {
-    Path socket = StandbyDomain.recoverySocket(host.libvirt().uri(), domain.uuid());
+  private static KeptLine keptLine(ThisHost host, LibvirtDomain domain, Path socket) {
     try {
       if (socket == null) {
-        throw new IOException("libvirt at " + host.libvirt().uri() + " has no folder for sockets");
+        throw new IOException("its QEMU has no monitor of our own");
       }
       return KeptLine.leave(host, domain, socket);
     } catch (IOException e) {

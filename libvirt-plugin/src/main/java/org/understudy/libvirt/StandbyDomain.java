@@ -142,13 +142,12 @@ public final class StandbyDomain {
   /**
    * Starts the standby of {@code primary}, paused and waiting for its stream.
    *
+   * @param recoverySocket where a monitor of our own listens, or null for none
    * @throws LibvirtFault libvirt does not start it, with libvirt's sentence
    */
-  public static LibvirtDomain createPaused(LibvirtHost host, PrimaryDomain primary)
-      throws LibvirtFault {
-    return host.create(
-        xml(primary.migratableXml(), recoverySocket(host.uri(), primary.uuid())),
-        VIR_DOMAIN_START_PAUSED);
+  public static LibvirtDomain createPaused(
+      LibvirtHost host, PrimaryDomain primary, Path recoverySocket) throws LibvirtFault {
+    return host.create(xml(primary.migratableXml(), recoverySocket), VIR_DOMAIN_START_PAUSED);
   }
 
   /**

@@ -67,7 +67,7 @@ class StandbyOnAnotherHostTest {
     LibvirtDomain primary = bed.a.domain("armed");
     PrimaryDomain description = PrimaryDomain.of(primary);
     assertEquals(List.of(), check(description, room(64, 256)));
-    LibvirtDomain standby = StandbyDomain.createPaused(bed.b, description);
+    LibvirtDomain standby = StandbyDomain.createPaused(bed.b, description, null);
     assertEquals(Run.PAUSED, standby.state().run());
     assertEquals(primary.uuid(), standby.uuid());
     assertFalse(standby.pid() == primary.pid());
@@ -176,7 +176,7 @@ class StandbyOnAnotherHostTest {
     LibvirtDomain primary = bed.startOnA(LibvirtBed.proof("promoted"));
     bed.serialOnA("promoted").awaitPasses(2, LibvirtBed.BOOT);
     PrimaryDomain description = PrimaryDomain.of(primary);
-    LibvirtDomain standby = StandbyDomain.createPaused(bed.b, description);
+    LibvirtDomain standby = StandbyDomain.createPaused(bed.b, description, null);
     LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(standby, 10_000);
     Path socket = bed.hosts.outside(Host.B, "go.sock");
     monitor.migrateIncoming(socket);
