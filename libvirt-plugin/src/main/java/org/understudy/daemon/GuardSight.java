@@ -33,9 +33,15 @@ final class GuardSight implements AutoCloseable {
     };
   }
 
-  /** Age of its last word in ms, {@link Long#MAX_VALUE} if it never spoke. */
+  /**
+   * Age of its last word in ms, {@link Long#MAX_VALUE} if it never spoke; no older than this
+   * process has been awake to hear it.
+   */
   long silentMs() {
-    return listener.last(session).map(GuardWord::ageMs).orElse(Long.MAX_VALUE);
+    return listener
+        .last(session)
+        .map(word -> Math.min(word.ageMs(), Pulse.awakeMs()))
+        .orElse(Long.MAX_VALUE);
   }
 
   UUID session() {
