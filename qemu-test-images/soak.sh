@@ -16,7 +16,8 @@ cache=$here/../.cache
 table=$cache/soak.tsv
 
 all_kinds="host qemu daemon standby-daemon standby-qemu link qemu-and-standby-daemon promoting-daemon promoting-qemu
- finishing-daemon guard libvirtd stopped-daemon stalled-daemon stopped-guard stalled-guard stalled-libvirtd"
+ finishing-daemon guard libvirtd stopped-daemon stalled-daemon stopped-guard stalled-guard stalled-libvirtd
+ libvirtd-and-daemon"
 kills= seed=$((RANDOM * 32768 + RANDOM)) kinds=$all_kinds
 while [ $# -gt 0 ]; do
   case $1 in
@@ -153,6 +154,15 @@ kill_libvirtd() {
   kill -9 "$pid"
   nap_ms "$drawn"
   libvirtd_up "$host" && goes_on
+}
+kill_libvirtd_and_daemon() { # the daemon is back first
+  local host pid=$p_daemon
+  host=$(draw_host)
+  [ "$host" = "$p" ] || pid=$s_daemon
+  kill -9 "$(libvirtd_pid "$host")" "$pid"
+  daemon_start "$host"
+  nap_ms $((1000 + drawn))
+  libvirtd_up "$host" && try 30 "the daemon on $host" listens "$host" && goes_on
 }
 kill_stalled_libvirtd() {
   local pid

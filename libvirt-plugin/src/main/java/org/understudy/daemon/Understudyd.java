@@ -53,7 +53,7 @@ public final class Understudyd {
     ThisHost host =
         new ThisHost(
             config,
-            LibvirtHost.open(config.libvirtUri()),
+            LibvirtHost.openWhenThere(config.libvirtUri()),
             new OwnershipStore(config.host().stateDir()),
             trusted,
             new PeerClient(identity, config.host().name(), ssh),

@@ -8,6 +8,7 @@ import java.util.UUID;
 import java.util.concurrent.CopyOnWriteArrayList;
 import org.libvirt.Connect;
 import org.libvirt.Domain;
+import org.libvirt.Error.ErrorNumber;
 import org.libvirt.LibvirtException;
 import org.libvirt.event.LifecycleListener;
 import org.slf4j.Logger;
@@ -67,6 +68,29 @@ public final class LibvirtHost implements AutoCloseable {
     LibvirtHost host = new LibvirtHost(uri);
     host.connection = host.connect();
     return host;
+  }
+
+  /**
+   * As {@link #open}, but waits while nobody serves libvirt's socket: it may be on its way up, or
+   * be started anew.
+   */
+  public static LibvirtHost openWhenThere(String uri) throws LibvirtFault, InterruptedException {
+    String told = "";
+    while (true) {
+      try {
+        return open(uri);
+      } catch (LibvirtFault e) {
+        if (!(e.getCause() instanceof LibvirtException cause)
+            || cause.getError().getCode() != ErrorNumber.VIR_ERR_SYSTEM_ERROR) {
+          throw e;
+        }
+        if (!told.equals(e.getMessage())) {
+          told = e.getMessage();
+          log.warn("{}; waiting for it", told);
+        }
+        Thread.sleep(RETRY_MS);
+      }
+    }
   }
 
   /** The URI that it was opened with. */
