@@ -21,6 +21,7 @@ import org.understudy.tier.CommittedImage;
 /** The paused QEMU of a standby under libvirt, and the loader that fills it. */
 final class PausedGuest implements AutoCloseable {
   private static final long MONITOR_MS = 10_000;
+  private static final long LIBVIRT_MS = 60_000;
 
   private final ThisHost host;
   private final GuestOrder order;
@@ -180,10 +181,23 @@ final class PausedGuest implements AutoCloseable {
   /** The same for any guest that has all its pages; without a line for {@code line} null. */
   static void makeOrdinary(ThisHost host, GuestOrder order, LibvirtDomain domain, KeptLine line)
       throws IOException {
-    ResumeTripwire.remove(domain);
-    StandbyDomain.makeOrdinary(host.libvirt(), order.primary().persistentXml());
-    if (line != null) {
-      line.end(domain);
+    try {
+      // The guest runs, whatever comes now: an absence of libvirt's is waited for.
+      host.libvirt().awaitAnswer(LIBVIRT_MS);
+      ResumeTripwire.remove(domain);
+      StandbyDomain.makeOrdinary(host.libvirt(), order.primary().persistentXml());
+      if (line != null) {
+        line.end(domain);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IOException("interrupted while libvirt was away", e);
+    } catch (IOException e) {
+      host.events()
+          .add(
+              domain.name(),
+              "warning: it runs, and has the definition of a standby until its next start here: "
+                  + e.getMessage());
     }
   }
 

@@ -41,6 +41,7 @@ final class Standby implements LinkReceiver.Followed {
   private static final Logger log = LoggerFactory.getLogger(Standby.class);
   private static final long WATCH_MS = 20;
   private static final long REBUILD_MS = 3000;
+  private static final long LIBVIRT_MS = 60_000;
 
   /** What the standby is doing. */
   enum State {
@@ -486,8 +487,12 @@ final class Standby implements LinkReceiver.Followed {
         // For good: a promotion that failed is repeated with the same epoch.
         frozen = image.freeze();
       }
+      host.libvirt().awaitAnswer(LIBVIRT_MS);
       report = promoteTwiceAtMost();
-    } catch (IOException | RuntimeException e) {
+    } catch (IOException | RuntimeException | InterruptedException e) {
+      if (e instanceof InterruptedException) {
+        Thread.currentThread().interrupt();
+      }
       enter(State.FAILED, String.valueOf(e.getMessage()));
       throw new IOException("the promotion of domain " + name() + " failed: " + e.getMessage(), e);
     }

@@ -93,6 +93,26 @@ public final class LibvirtHost implements AutoCloseable {
     }
   }
 
+  /**
+   * Returns when libvirt answers.
+   *
+   * @throws LibvirtFault it does not within {@code limitMs}
+   */
+  public void awaitAnswer(long limitMs) throws LibvirtFault, InterruptedException {
+    long endNs = System.nanoTime() + limitMs * 1_000_000;
+    while (true) {
+      try {
+        hostName();
+        return;
+      } catch (LibvirtFault away) {
+        if (System.nanoTime() - endNs > 0) {
+          throw away;
+        }
+        Thread.sleep(100);
+      }
+    }
+  }
+
   /** The URI that it was opened with. */
   public String uri() {
     return uri;

@@ -3,6 +3,7 @@ package org.understudy.failover;
 import java.io.IOException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.understudy.standby.Inbox;
 import org.understudy.standby.StandbyMonitor;
 
@@ -13,12 +14,15 @@ import org.understudy.standby.StandbyMonitor;
  * devices are loaded and then take its own way through the monitor.
  */
 final class GuestStart extends Thread {
+  private static final long AGAIN_NS = 100_000_000;
+
   private final StandbyMonitor monitor;
   private final Inbox inbox;
   private final long deadlineMs;
   private final CountDownLatch ordered = new CountDownLatch(1);
   private volatile long runningNs;
   private volatile String failure;
+  private volatile boolean cancelled;
 
   GuestStart(StandbyMonitor monitor, Inbox inbox, long deadlineMs) {
     super("standby-start");
@@ -30,15 +34,24 @@ final class GuestStart extends Thread {
 
   @Override
   public void run() {
-    try {
-      monitor.resume();
-      ordered.countDown();
-      monitor.awaitRunning(deadlineMs);
-      runningNs = System.nanoTime();
-    } catch (IOException refused) {
-      failure = refused.getMessage();
+    long endNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(deadlineMs);
+    while (runningNs == 0) {
+      try {
+        monitor.resume();
+        ordered.countDown();
+        monitor.awaitRunning(TimeUnit.NANOSECONDS.toMillis(endNs - System.nanoTime()));
+        runningNs = System.nanoTime();
+        failure = null;
+      } catch (IOException refused) {
+        // libvirtd may be away for a moment: the order is given until it is heard.
+        failure = refused.getMessage();
+        ordered.countDown();
+        if (cancelled || System.nanoTime() - endNs > 0) {
+          break;
+        }
+        LockSupport.parkNanos(AGAIN_NS);
+      }
     }
-    ordered.countDown();
     inbox.ring();
   }
 
@@ -47,6 +60,11 @@ final class GuestStart extends Thread {
    */
   void awaitOrdered(long ms) throws InterruptedException {
     ordered.await(ms, TimeUnit.MILLISECONDS);
+  }
+
+  /** Gives no further orders: this standby is lost, and another one may come under its name. */
+  void cancel() {
+    cancelled = true;
   }
 
   /** {@link System#nanoTime} when the guest was seen running, or 0. */

@@ -183,6 +183,9 @@ public final class Promotion {
    */
   private PromotionReport lost(String reason) {
     boolean ran = loadedNs != 0;
+    if (start != null) {
+      start.cancel();
+    }
     try {
       standby.lost(reason);
     } catch (IOException settled) {

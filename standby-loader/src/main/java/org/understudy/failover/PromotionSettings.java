@@ -12,6 +12,6 @@ public record PromotionSettings(
     boolean start, long loadDeadlineMs, long startDeadlineMs, long endDeadlineMs) {
   /** Values for real use. */
   public static PromotionSettings defaults() {
-    return new PromotionSettings(true, 10_000, 10_000, 30_000);
+    return new PromotionSettings(true, 10_000, 30_000, 30_000);
   }
 }

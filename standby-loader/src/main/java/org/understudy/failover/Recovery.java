@@ -96,6 +96,9 @@ public final class Recovery {
       delivery.deliver();
       delivery.finish(monitor, settings.endDeadlineMs());
     } catch (IOException | RuntimeException broken) {
+      if (start != null) {
+        start.cancel();
+      }
       return report(
           new PromotionReport.Outcome.AwaitsRecovery(String.valueOf(broken.getMessage())));
     }
