@@ -28,6 +28,13 @@ proves() { # host, bytes
   [ -z "$why" ]
 }
 
+# Neither the guest's counter nor its clock goes back.
+rises() { # host, bytes
+  why=$(said "$1" "$2" | sed -n 's/^proof \([0-9]*\) ok \([0-9.]*\) pass=.*/\1 \2/p' |
+    awk '$1 < last || $2 < clock { print "the guest went from " last " at " clock " s back to " $1 " at " $2 " s"; exit 1 }
+      { last = $1; clock = $2 }')
+}
+
 state_of() { virsh_on "$1" domstate "$domain" 2>/dev/null | head -n 1; }
 # The guest runs on exactly this host, whoever is asked: libvirt and the process table. In the pause of an epoch libvirt says
 # "paused", so it may be asked again; that it runs twice is never forgiven.
