@@ -349,9 +349,9 @@ check "writable disk" refused_tiny 'writable disk vda' \
   "<disk type='file' device='disk'><source file='$work/tiny.raw'/><target dev='vda' bus='virtio'/></disk>"
 check "folder of the host" refused_tiny 'shares folder' \
   "<filesystem type='mount'><source dir='$work/share'/><target dir='share'/></filesystem>"
-check "migration blocker of QEMU" refused_tiny 'cannot be migrated' '' '' \
-  "<qemu:commandline><qemu:arg value='-object'/><qemu:arg value='memory-backend-ram,id=m0,size=1M,share=on'/>
-   <qemu:arg value='-device'/><qemu:arg value='ivshmem-plain,memdev=m0,bus=pcie.0,addr=0x1e'/></qemu:commandline>"
+check "migration blocker of QEMU" refused_tiny 'cannot be migrated.*usb-wacom' '' '' \
+  "<qemu:commandline><qemu:arg value='-device'/><qemu:arg value='qemu-xhci,id=x0,bus=pcie.0,addr=0x1e'/>
+   <qemu:arg value='-device'/><qemu:arg value='usb-wacom-tablet,bus=x0.0'/></qemu:commandline>"
 tiny_options=--hold-output
 check "held output of an interface with two queues" refused_tiny 'net0 .* cannot be held: it has several queues' \
   "<interface type='bridge'><source bridge='br0'/><model type='virtio'/><driver name='qemu' queues='2'/></interface>"

@@ -21,11 +21,16 @@ import org.understudy.guest.RamBlock;
  * same address. A block without a unique address is refused, never guessed.
  */
 public final class RamMap {
-  private static final Pattern FLAT_RANGE =
+  /**
+   * A region of memory in {@code info mtree}, or an alias of a part of one (QEMU,
+   * softmmu/memory.c).
+   */
+  private static final Pattern REGION =
       Pattern.compile(
-          "\\s*([0-9a-f]{16})-([0-9a-f]{16}) \\(prio -?\\d+, (?:ram|rom|romd)\\): "
-              + "(\\S+)(?: @([0-9a-f]{16}))?(?: \\S+)?\\s*");
-  private static final Pattern HOST_ADDRESS = Pattern.compile("is (0x[0-9a-f]+)");
+          "\\s+([0-9a-f]{16})-[0-9a-f]{16} \\(prio -?\\d+, (?:ram|rom|romd)\\): "
+              + "(?:alias \\S+ @)?(\\S+)(?: ([0-9a-f]{16})-[0-9a-f]{16})?");
+
+  private static final Pattern HOST_ADDRESS = Pattern.compile("\\((.*)\\) is (0x[0-9a-f]+)");
 
   private static final int ATTEMPTS = 3;
 
@@ -100,28 +105,32 @@ public final class RamMap {
     }
   }
 
-  /** Asks {@code gpa2hva} once for each block that the guest's address space shows. */
+  /**
+   * Asks {@code gpa2hva} once for each block that the guest's address space shows.
+   *
+   * <p>Where it should show is taken from the tree of regions, not from the flat view: printing
+   * that one ({@code info mtree -f}) takes a reference of each address space's view and gives back
+   * only one of each view, so devices of that moment could never be unplugged again.
+   */
   private static void checkAgainstGuestAddresses(
       GuestMonitor monitor, List<ListedBlock> blocks, long[] addresses) throws IOException {
     boolean[] seen = new boolean[blocks.size()];
     boolean system = false;
-    for (String line : monitor.humanCommand("info mtree -f").lines().toList()) {
-      if (line.startsWith(" AS ")) {
-        system |= line.startsWith(" AS \"memory\"");
-      } else if (line.startsWith("FlatView")) {
+    for (String line : monitor.humanCommand("info mtree").lines().toList()) {
+      if (line.isBlank()) {
         system = false;
       }
-      Matcher range = FLAT_RANGE.matcher(line);
-      if (!system || !range.matches()) {
+      system |= line.equals("address-space: memory");
+      Matcher region = REGION.matcher(line);
+      if (!system || !region.lookingAt() || line.endsWith("[disabled]")) {
         continue;
       }
-      int block = shown(blocks, range.group(3));
-      if (block < 0 || seen[block]) {
-        continue;
+      int block = shown(blocks, region.group(2));
+      if (block >= 0 && !seen[block]) {
+        long offset = region.group(3) == null ? 0 : Long.parseUnsignedLong(region.group(3), 16);
+        long expected = addresses[block] + offset;
+        seen[block] = isSeen(monitor, blocks.get(block), expected, region);
       }
-      seen[block] = true;
-      long offset = range.group(4) == null ? 0 : Long.parseUnsignedLong(range.group(4), 16);
-      checkOne(monitor, blocks.get(block), addresses[block] + offset, range.group(1));
     }
     if (!seen[mainMemory(blocks)]) {
       throw new IOException(
@@ -130,17 +139,21 @@ public final class RamMap {
     }
   }
 
-  private static void checkOne(
-      GuestMonitor monitor, ListedBlock block, long expected, String guestAddress)
-      throws IOException {
-    String answer = monitor.humanCommand("gpa2hva 0x" + guestAddress).strip();
+  /** Whether the region is to be seen where it begins; another one may lie over it. */
+  private static boolean isSeen(
+      GuestMonitor monitor, ListedBlock block, long expected, Matcher region) throws IOException {
+    String answer = monitor.humanCommand("gpa2hva 0x" + region.group(1)).strip();
     Matcher host = HOST_ADDRESS.matcher(answer);
-    if (!host.find() || Long.decode(host.group(1)) != expected) {
+    if (!host.find() || !host.group(1).equals(region.group(2))) {
+      return false;
+    }
+    if (Long.decode(host.group(2)) != expected) {
       throw new IOException(
           String.format(
               "RAM block %s should show at guest address 0x%s from 0x%x, but QEMU says: %s",
-              block.name(), guestAddress, expected, answer));
+              block.name(), region.group(1), expected, answer));
     }
+    return true;
   }
 
   /**
