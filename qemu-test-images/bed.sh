@@ -140,6 +140,7 @@ guest_up() { # image, memory in MiB, kernel words
     -e "s|@KERNEL@|$images/vmlinuz|; s|@INITRD@|$images/$1.initrd|; s|@DISK@|$disk|; s|@MAC@|52:54:00:77:00:64|" \
     -e "s|<on_poweroff>|${domain_words:-}&|; s|<memballoon|${device_words:-}&|" \
     -e "s|@KERNEL_WORDS@|console=ttyS0 quiet net=1 net.addr=10.77.0.100/24 net.peer=10.77.0.1 io=${guest_io:-direct} $3|" \
+    -e "s|<vcpu>|<vcpu${vcpus_now:+ current='$vcpus_now'}>|; s|</devices>|$(tr '\n' ' ' <<<"${devices:-}")&|" \
     "$here/src/main/resources/org/understudy/testbed/domain.xml" >"$xml"
   for host in a b; do mkdir -p "$work/$host/lib/serial"; done
   virsh_on a define "$xml" >/dev/null

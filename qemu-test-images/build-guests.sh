@@ -2,7 +2,7 @@
 # Builds the test guests from Debian packages into a cache, once; says where they are.
 #
 #   build-guests.sh            builds what is missing and prints the folder: vmlinuz, proof.initrd, redis.initrd, ledger.initrd;
-#                            ioread (makes disks), reaper (two-hosts.sh) and ledgerclient (hold.sh) for the host
+#                            ioread and rekernel (make disks), reaper (two-hosts.sh) and ledgerclient (hold.sh) for the host
 #   build-guests.sh agent      adds agent.initrd there: the proof guest with Debian's qemu-guest-agent; prints the folder
 #   build-guests.sh qemu10     unpacks QEMU of <release>-backports and prints the path of its program
 #   build-guests.sh disk MIB   prints the path of a raw disk of that size with the content that io=direct expects
@@ -142,14 +142,14 @@ base_root() { # ROOT: what all guests have
     modules=$1/lib/modules/$release
     mkdir -p "$modules"
     for name in failover net_failover virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci \
-        virtio_blk virtio_net virtio_balloon virtio_console virtio-rng evdev button; do
+        virtio_blk virtio_net virtio_balloon virtio_console virtio-rng evdev button pvpanic pvpanic-mmio pvpanic-pci; do
         file=$(find "$cache/kernel/root/lib/modules" -name "$name.ko" | head -n 1)
         [ -n "$file" ] || fail "kernel $release has no module $name"
         cp "$file" "$modules/"
     done
     busybox depmod -b "$1" "$release" 2>/dev/null || (cd "$1" && busybox depmod -b . "$release")
     [ -s "$modules/modules.dep" ] || fail "depmod wrote no modules.dep for kernel $release"
-    cp "$new/ioread" "$1/bin/"
+    cp "$new/ioread" "$new/rekernel" "$1/bin/"
 }
 
 pack() { # ROOT INITRD: not compressed, for the guest unpacks it under emulation
@@ -163,6 +163,7 @@ build() {
     fetch_kernel
     fetch_redis
     compile ioread "$new/ioread"
+    compile rekernel "$new/rekernel"
     compile reaper "$new/reaper"
     compile ledgerclient "$new/ledgerclient"
     compile ledger "$new/ledger/bin/ledger"

@@ -20,7 +20,10 @@ final class CaptureFault extends IOException {
 
   static CaptureFault of(Fault fault, Throwable cause) {
     String sentence = cause.getMessage();
-    return new CaptureFault(fault, sentence == null ? cause.toString() : sentence, cause);
+    return new CaptureFault(
+        cause instanceof MonitorBusy ? Fault.BUSY : fault,
+        sentence == null ? cause.toString() : sentence,
+        cause);
   }
 
   Fault fault() {

@@ -44,6 +44,10 @@ public sealed interface CaptureOutcome {
     QEMU,
     /** QEMU's RAM blocks are no longer those of the mapping; survey them anew. */
     LAYOUT_CHANGED,
+    /** The guest has other devices than its standby. */
+    CONFIGURATION_CHANGED,
+    /** Somebody else's long work keeps the monitor; nothing was paused. */
+    BUSY,
     /** The dirty log or the memory could not be read. */
     MEMORY,
     /** The sink failed. */

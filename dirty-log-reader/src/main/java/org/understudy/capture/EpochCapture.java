@@ -10,6 +10,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import org.understudy.capture.CaptureOutcome.Fault;
+import org.understudy.capture.ConfigurationCheck.ConfigurationChanged;
 import org.understudy.dirtylog.DirtyLog;
 import org.understudy.guest.EpochSink;
 import org.understudy.guest.GuestMapping;
@@ -41,6 +42,7 @@ public final class EpochCapture implements AutoCloseable {
   private final GuestMapping mapping;
   private final DirtyLog log;
   private final PauseGuard guard;
+  private final ConfigurationCheck configuration;
   private final CaptureSettings settings;
   private final ProcessOwner owner;
   private final StagingSlab slab;
@@ -69,6 +71,19 @@ public final class EpochCapture implements AutoCloseable {
       PauseGuard guard,
       CaptureSettings settings)
       throws IOException {
+    this(monitor, mapping, log, guard, ConfigurationCheck.NONE, settings);
+  }
+
+  /** The same for a guest whose devices may change; each epoch is checked before its commit. */
+  public EpochCapture(
+      GuestMonitor monitor,
+      GuestMapping mapping,
+      DirtyLog log,
+      PauseGuard guard,
+      ConfigurationCheck configuration,
+      CaptureSettings settings)
+      throws IOException {
+    this.configuration = configuration;
     this.monitor = monitor;
     this.mapping = mapping;
     this.log = log;
@@ -160,7 +175,7 @@ public final class EpochCapture implements AutoCloseable {
         copyWhileRunning();
       }
       long capturedNs = System.nanoTime();
-      checkLayout();
+      checkConfiguration();
       give();
       int zeroPages = Math.toIntExact(slab.zeroPages() - zeroPagesBefore);
       carried.clear();
@@ -306,14 +321,17 @@ public final class EpochCapture implements AutoCloseable {
       }
     }
 
-    private void checkLayout() throws CaptureFault {
+    private void checkConfiguration() throws CaptureFault {
       try {
+        configuration.check();
         if (!RamMap.unchanged(monitor, mapping.layout())) {
           throw new CaptureFault(
               Fault.LAYOUT_CHANGED, "QEMU's RAM blocks are no longer " + mapping.layout());
         }
       } catch (CaptureFault e) {
         throw e;
+      } catch (ConfigurationChanged e) {
+        throw CaptureFault.of(Fault.CONFIGURATION_CHANGED, e);
       } catch (IOException e) {
         throw CaptureFault.of(Fault.QEMU, e);
       }

@@ -8,7 +8,8 @@ import java.io.IOException;
  * commands may then block as long as it does, because QEMU's main loop answers nothing meanwhile.
  *
  * <p>Every method throws {@link MonitorRefusal} with QEMU's own sentence where QEMU refuses the
- * command, and any other {@link IOException} where QEMU or the way to it is gone.
+ * command, {@link MonitorBusy} where somebody else keeps the monitor for longer than anybody would
+ * wait, and any other {@link IOException} where QEMU or the way to it is gone.
  */
 public interface GuestMonitor {
   /** The answer to a line of the human monitor, such as {@code info ramblock}. */

@@ -11,7 +11,8 @@ import org.understudy.guest.Pages;
  * A line of HMP {@code info ramblock}, as printed by QEMU 7.2 (without address) and since 9.0 (with
  * address and a read-only mark).
  *
- * @param name QEMU's idstr
+ * @param name QEMU's idstr; empty for memory that no migration carries, such as what is left of an
+ *     unplugged device
  * @param offset the block's place in QEMU's own numbering of RAM (ram_addr_t), not an address
  * @param usedBytes used length
  * @param totalBytes length mapped; more than used for resizable blocks such as ACPI tables
@@ -26,8 +27,8 @@ record ListedBlock(String name, long offset, long usedBytes, long totalBytes, lo
   /**
    * Reads the whole answer.
    *
-   * @throws IOException if a line cannot be read, or a block has no name, or its length is not a
-   *     whole number of pages
+   * @throws IOException if a line cannot be read, or a block's length is not a whole number of
+   *     pages
    */
   static List<ListedBlock> parse(String answer) throws IOException {
     List<ListedBlock> blocks = new ArrayList<>();
@@ -56,13 +57,6 @@ record ListedBlock(String name, long offset, long usedBytes, long totalBytes, lo
   }
 
   private void check(String pageSize) throws IOException {
-    if (name.isEmpty()) {
-      throw new IOException(
-          "QEMU has a RAM block of "
-              + totalBytes
-              + " bytes without a name: a device's memory that no migration carries; such a guest"
-              + " cannot be protected");
-    }
     if (usedBytes <= 0 || usedBytes % Pages.SIZE != 0 || totalBytes < usedBytes) {
       throw new IOException(
           "RAM block "

@@ -51,14 +51,16 @@ public final class RamMap {
   }
 
   private static GuestMapping surveyOnce(GuestMonitor monitor, int pid) throws IOException {
-    List<ListedBlock> blocks = ListedBlock.parse(monitor.humanCommand("info ramblock"));
+    List<ListedBlock> all = ListedBlock.parse(monitor.humanCommand("info ramblock"));
+    List<ListedBlock> blocks = named(all);
     ProcessMaps maps = ProcessMaps.of(pid);
     long[] addresses =
         blocks.stream().allMatch(b -> b.hostAddress() != 0)
             ? blocks.stream().mapToLong(ListedBlock::hostAddress).toArray()
             : new RamBlockRecords(pid, maps).addresses(blocks);
     checkMapped(blocks, addresses, maps, pid);
-    checkAgainstGuestAddresses(monitor, blocks, addresses);
+    boolean nameless = all.size() > blocks.size();
+    checkAgainstGuestAddresses(monitor, blocks, addresses, nameless);
     return new GuestMapping(pid, layout(blocks), addresses);
   }
 
@@ -67,7 +69,16 @@ public final class RamMap {
    * remove some, and firmware tables may grow at a reboot.
    */
   public static boolean unchanged(GuestMonitor monitor, GuestLayout layout) throws IOException {
-    return layout(ListedBlock.parse(monitor.humanCommand("info ramblock"))).equals(layout);
+    List<ListedBlock> all = ListedBlock.parse(monitor.humanCommand("info ramblock"));
+    return layout(named(all)).equals(layout);
+  }
+
+  /**
+   * QEMU keeps the memory of an unplugged device, without its name, as long as anything in it
+   * refers to the device. The guest does not see it any more, and no migration carries it.
+   */
+  private static List<ListedBlock> named(List<ListedBlock> all) {
+    return all.stream().filter(block -> !block.name().isEmpty()).toList();
   }
 
   private static GuestLayout layout(List<ListedBlock> blocks) {
@@ -100,9 +111,14 @@ public final class RamMap {
     }
   }
 
-  /** Asks {@code gpa2hva} once for each block that the guest's address space shows. */
+  /**
+   * Asks {@code gpa2hva} once for each block that the guest's address space shows.
+   *
+   * @param nameless whether there is a block without a name: the guest must not see it
+   */
   private static void checkAgainstGuestAddresses(
-      GuestMonitor monitor, List<ListedBlock> blocks, long[] addresses) throws IOException {
+      GuestMonitor monitor, List<ListedBlock> blocks, long[] addresses, boolean nameless)
+      throws IOException {
     boolean[] seen = new boolean[blocks.size()];
     boolean system = false;
     for (String line : monitor.humanCommand("info mtree -f").lines().toList()) {
@@ -114,6 +130,12 @@ public final class RamMap {
       Matcher range = FLAT_RANGE.matcher(line);
       if (!system || !range.matches()) {
         continue;
+      }
+      if (nameless && blocks.stream().noneMatch(b -> bears(b, range.group(3)))) {
+        throw new IOException(
+            "the guest sees memory of a device ("
+                + range.group(3)
+                + ") that no migration carries: it has no name; such a guest cannot be protected");
       }
       int block = shown(blocks, range.group(3));
       if (block < 0 || seen[block]) {
@@ -150,8 +172,7 @@ public final class RamMap {
   private static int shown(List<ListedBlock> blocks, String region) {
     int found = -1;
     for (int i = 0; i < blocks.size(); i++) {
-      String name = blocks.get(i).name();
-      if (name.equals(region) || name.endsWith("/" + region)) {
+      if (bears(blocks.get(i), region)) {
         if (found >= 0) {
           return -1;
         }
@@ -159,6 +180,10 @@ public final class RamMap {
       }
     }
     return found;
+  }
+
+  private static boolean bears(ListedBlock block, String region) {
+    return block.name().equals(region) || block.name().endsWith("/" + region);
   }
 
   private static int mainMemory(List<ListedBlock> blocks) {

@@ -23,6 +23,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.understudy.capture.CaptureOutcome.Committed;
 import org.understudy.capture.CaptureOutcome.Discarded;
 import org.understudy.capture.CaptureOutcome.Fault;
+import org.understudy.capture.ConfigurationCheck.ConfigurationChanged;
 import org.understudy.dirtylog.DirtyLogs;
 import org.understudy.guest.GuestMapping;
 import org.understudy.testbed.GuestImages;
@@ -246,6 +247,34 @@ class EpochCaptureTest {
       Discarded failed = discarded(capture.captureInto(sink, 2));
       assertEquals(Fault.LAYOUT_CHANGED, failed.fault());
       assertEquals("running", failed.status());
+    }
+  }
+
+  @Test
+  void anEpochOfOtherDevicesIsDiscardedAndLosesNothing() throws IOException {
+    start();
+    String[] changed = {null};
+    ConfigurationCheck check =
+        () -> {
+          if (changed[0] != null) {
+            throw new ConfigurationChanged(changed[0]);
+          }
+        };
+    try (EpochCapture capture =
+        new EpochCapture(
+            guest.monitor, mapping, log, guard, check, CaptureSettings.ofSlab(64 << 20))) {
+      committed(capture.captureInto(sink, 1));
+      changed[0] = "net1 plugged in";
+      Discarded failed = discarded(capture.captureInto(sink, 2));
+      assertEquals(Fault.CONFIGURATION_CHANGED, failed.fault());
+      assertEquals("net1 plugged in", failed.reason());
+      assertEquals("running", failed.status());
+      assertEquals(List.of(1L), sink.epochs);
+      guest.monitor.command("stop", QmpSocket.arguments(), -1);
+      changed[0] = null;
+      Committed done = committed(capture.captureInto(sink, 2));
+      assertTrue(done.pages() >= WRITTEN, done.toString());
+      assertArrayEquals(log.seen, sink.committed);
     }
   }
 

@@ -40,12 +40,17 @@ class ListedBlockTest {
   }
 
   @Test
+  void memoryThatNoMigrationCarriesHasNoName() throws IOException {
+    List<ListedBlock> blocks =
+        ListedBlock.parse(
+            "                       4 KiB  0x0000000000000000 0x0000000000001000 0x0000000000001000");
+    assertEquals(List.of(new ListedBlock("", 0, 0x1000, 0x1000, 0)), blocks);
+  }
+
+  @Test
   void whatCannotBeProtectedIsRefusedWithASentence() {
     refused("", "lists no RAM blocks");
     refused("pc.ram 4 KiB what", "cannot read this line");
-    refused(
-        "                       4 KiB  0x0000000000000000 0x0000000000001000 0x0000000000001000",
-        "without a name");
     refused(
         "  a    4 KiB  0x0000000000000000 0x0000000000000800 0x0000000000001000",
         "uses 2048 of 4096 bytes");

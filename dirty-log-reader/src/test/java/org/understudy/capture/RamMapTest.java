@@ -131,6 +131,20 @@ class RamMapTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("org.understudy.capture.TestGuest#qemus")
+  void memoryWithoutANameThatTheGuestDoesNotSeeIsLeftOut(Qemu qemu) throws IOException {
+    try (TestGuest guest = new TestGuest(qemu, folder, "-machine", "pc", "-m", "64", "-S")) {
+      GuestMapping mapping = RamMap.survey(guest.monitor, guest.pid());
+      guest.monitor.humanCommand("object_add memory-backend-ram,id=spare,size=1M");
+      assertTrue(
+          ListedBlock.parse(guest.monitor.humanCommand("info ramblock")).stream()
+              .anyMatch(block -> block.name().isEmpty() && block.totalBytes() == 1 << 20));
+      assertTrue(RamMap.unchanged(guest.monitor, mapping.layout()));
+      assertEquals(mapping.layout(), RamMap.survey(guest.monitor, guest.pid()).layout());
+    }
+  }
+
   /** Waits until the firmware is at work, so that memory is not all zero. */
   private GuestMapping waitForRom(TestGuest guest, String what) throws IOException {
     GuestMapping mapping = RamMap.survey(guest.monitor, guest.pid());

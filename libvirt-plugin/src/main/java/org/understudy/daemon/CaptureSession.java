@@ -5,6 +5,7 @@ import java.io.IOException;
 import org.understudy.capture.CaptureOutcome;
 import org.understudy.capture.CaptureSettings;
 import org.understudy.capture.EpochCapture;
+import org.understudy.capture.GuestMonitor;
 import org.understudy.capture.RamMap;
 import org.understudy.dirtylog.DirtyLog;
 import org.understudy.dirtylog.DirtyLogs;
@@ -12,9 +13,12 @@ import org.understudy.guest.EpochSink;
 import org.understudy.guest.GuestLayout;
 import org.understudy.guest.GuestMapping;
 import org.understudy.guest.PageSet;
+import org.understudy.libvirt.Finding;
 import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LibvirtGuestMonitor;
+import org.understudy.libvirt.LiveConfiguration;
 import org.understudy.libvirt.NetworkFilters;
+import org.understudy.libvirt.Preflight;
 import org.understudy.libvirt.PrimaryDomain;
 import org.understudy.ssh.HostPort;
 import org.understudy.ssh.TrustedPeer;
@@ -22,37 +26,75 @@ import org.understudy.ssh.TrustedPeer;
 /**
  * Everything that is attached to one running QEMU: its dirty log, its guard, the capture; and what
  * the standby has acknowledged of it. Survives the link. Used by the capture thread, but for {@link
- * #describe}.
+ * #describe} and what the guard is told.
  */
 final class CaptureSession implements AutoCloseable {
+  /** The guest has become one that cannot be protected; that may pass. */
+  static final class Unfit extends IOException {
+    private static final long serialVersionUID = 1;
+
+    Unfit(String sentence) {
+      super(sentence);
+    }
+  }
+
+  /** The guest has other devices or RAM blocks than its standby, which has to be made anew. */
+  static final class Reconfigured extends IOException {
+    private static final long serialVersionUID = 1;
+
+    Reconfigured(String sentence) {
+      super(sentence);
+    }
+  }
+
+  private final LibvirtDomain domain;
+  private final GuestMonitor monitor;
   private final GuestMapping mapping;
-  private final PrimaryDomain primary;
+  private final LiveConfiguration configuration;
   private final DirtyLog log;
   private final GuardLine guard;
   private final EpochCapture capture;
   private final OutputHold hold; // null where it was not asked for
   private final RollbackWindow window;
   private final PageSet unacknowledged;
+  private volatile PrimaryDomain primary;
   private boolean nothingSent = true;
   private volatile long acknowledged;
   private volatile StandbyLink link;
 
   private CaptureSession(
+      ThisHost host,
+      LibvirtDomain domain,
+      GuestMonitor monitor,
       GuestMapping mapping,
-      PrimaryDomain primary,
-      DirtyLog log,
       GuardLine guard,
-      EpochCapture capture,
       OutputHold hold,
-      RollbackWindow window) {
+      RollbackWindow window)
+      throws IOException {
+    this.domain = domain;
+    this.monitor = monitor;
+    this.hold = hold;
     this.window = window;
     this.mapping = mapping;
-    this.primary = primary;
-    this.log = log;
     this.guard = guard;
-    this.capture = capture;
-    this.hold = hold;
+    primary = PrimaryDomain.of(domain);
+    configuration = new LiveConfiguration(domain, primary);
     unacknowledged = new PageSet(mapping.layout().pages());
+    log = DirtyLogs.open(mapping);
+    int slab = Math.toIntExact(Math.min(1 << 30, host.config().protect().stagingBytes()));
+    try {
+      capture =
+          new EpochCapture(
+              monitor,
+              mapping,
+              log,
+              hold == null ? guard.pauses() : hold.around(guard.pauses()),
+              configuration,
+              CaptureSettings.ofSlab(slab));
+    } catch (IOException | RuntimeException e) {
+      log.close();
+      throw e;
+    }
   }
 
   /**
@@ -66,24 +108,19 @@ final class CaptureSession implements AutoCloseable {
       throws IOException {
     TrustedPeer standby = host.trusted().named(mine.peer());
     HostPort guards = StandbyLink.guardAddress(host, standby);
+    GuestReadiness guest = GuestReadiness.of(domain);
+    if (guest.kind() == GuestReadiness.Kind.BUSY) {
+      throw new IOException(guest.sentence());
+    }
     LibvirtGuestMonitor monitor = new LibvirtGuestMonitor(domain);
     GuestMapping mapping = RamMap.survey(monitor, domain.pid());
     LeftInQemu.clear(host, domain, monitor, mapping.pid());
-    PrimaryDomain primary = PrimaryDomain.of(domain);
     GuardLine guard = GuardLine.open(host, domain, mapping.pid(), guards.host(), guards.port());
-    DirtyLog log = null;
     OutputHold hold = null;
     try {
       hold = output(host, domain, guard, mapping.pid(), mine);
-      log = DirtyLogs.open(mapping);
-      int slab = Math.toIntExact(Math.min(1 << 30, host.config().protect().stagingBytes()));
-      EpochCapture capture =
-          new EpochCapture(
-              monitor,
-              mapping,
-              log,
-              hold == null ? guard.pauses() : hold.around(guard.pauses()),
-              CaptureSettings.ofSlab(slab));
+      CaptureSession opened =
+          new CaptureSession(host, domain, monitor, mapping, guard, hold, window);
       host.events()
           .add(
               domain.name(),
@@ -94,14 +131,11 @@ final class CaptureSession implements AutoCloseable {
                   + " in "
                   + mapping.layout().blocks().size()
                   + " RAM blocks, dirty log "
-                  + log.method());
-      return new CaptureSession(mapping, primary, log, guard, capture, hold, window);
+                  + opened.log.method());
+      return opened;
     } catch (IOException | RuntimeException e) {
       if (hold != null) {
         hold.close();
-      }
-      if (log != null) {
-        log.close();
       }
       guard.close();
       throw e;
@@ -116,6 +150,58 @@ final class CaptureSession implements AutoCloseable {
     }
     NetworkFilters.removeLeftovers(domain);
     return null;
+  }
+
+  /**
+   * Takes the description of the guest anew, for a standby that is made of it.
+   *
+   * @throws Unfit the guest is, for now, one that cannot be protected
+   * @throws IOException QEMU is another one, or has other RAM blocks: attach anew
+   */
+  void describeAnew() throws IOException {
+    GuestReadiness guest = GuestReadiness.of(domain);
+    if (guest.kind() == GuestReadiness.Kind.BUSY) {
+      throw new Unfit(guest.sentence());
+    }
+    if (!isQemuThere() || !RamMap.unchanged(monitor, layout())) {
+      throw new IOException(
+          "QEMU of domain " + domain.name() + " has other RAM blocks now; everything is copied");
+    }
+    for (Finding finding : Preflight.again(domain)) {
+      if (finding instanceof Finding.Refused) {
+        throw new Unfit(finding.sentence());
+      }
+    }
+    PrimaryDomain now = PrimaryDomain.of(domain);
+    if (hold != null && !now.devices().equals(primary.devices())) {
+      throw new IOException(
+          "the devices of domain " + domain.name() + " changed while its output is held");
+    }
+    primary = now;
+    configuration.expect(primary);
+  }
+
+  /** The domain's next start will be another one; any thread. */
+  void definedAnew() {
+    configuration.definedAnew();
+  }
+
+  /** Whether the description has changed in what no QEMU depends on. */
+  boolean descriptionIsStale() {
+    return configuration.isStale();
+  }
+
+  /** Whether the QEMU that this is attached to still runs. */
+  boolean isQemuThere() {
+    try {
+      return domain.pid() == mapping.pid();
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
+  LibvirtDomain domain() {
+    return domain;
   }
 
   GuestLayout layout() {
@@ -148,6 +234,11 @@ final class CaptureSession implements AutoCloseable {
     } catch (IOException e) {
       // the guard asks libvirt
     }
+  }
+
+  /** Whether the guest's configuration ends it when it panics. */
+  boolean endsWhenPanicked() {
+    return primary.endsWhenPanicked();
   }
 
   /** Ends for good what outlives this: the guard, and the holder of the guest's output. */

@@ -15,6 +15,8 @@ import org.understudy.libvirt.LibvirtDomain;
  * The daemon's line to the guard of one guest: the one that an earlier daemon left, or a new one.
  */
 final class GuardLine implements AutoCloseable {
+  private static final String LOGS = "/var/log/libvirt/qemu/";
+
   private final GuardClient client;
   private final GuardSettings settings;
 
@@ -62,13 +64,7 @@ final class GuardLine implements AutoCloseable {
                     .resolve("g-" + domain.uuid().toString().substring(0, 13)),
                 standbyHost,
                 standbyPort,
-                List.of(
-                    "virsh",
-                    "-c",
-                    host.config().libvirtUri(),
-                    "domstate",
-                    "--reason",
-                    domain.uuid().toString()))
+                whyItEnded(host.config().libvirtUri(), domain))
             .withTimes(timing.heartbeatMs(), timing.pauseDeadlineMs(), 5_000);
     return new GuardLine(start(host, domain, settings, file), settings, file);
   }
@@ -87,6 +83,19 @@ final class GuardLine implements AutoCloseable {
       }
     }
     return GuardClient.start(settings, file, GuardScope.SESSION);
+  }
+
+  /**
+   * Asks libvirt why a domain ended, and where it has forgotten a transient one, libvirt's log of
+   * it.
+   */
+  private static List<String> whyItEnded(String uri, LibvirtDomain domain) {
+    String ask =
+        "virsh -c \"$1\" domstate --reason \"$2\" 2>/dev/null || awk '/: starting up / { why = \"\" }"
+            + " /: shutting down, reason=/ { sub(/.*reason=/, \"\"); why = $0 }"
+            + " END { if (why) print \"shut off (\" why \")\" }' \"$3\"";
+    return List.of(
+        "sh", "-c", ask, "sh", uri, domain.uuid().toString(), LOGS + domain.name() + ".log");
   }
 
   private static Path file(ThisHost host, UUID domain) {

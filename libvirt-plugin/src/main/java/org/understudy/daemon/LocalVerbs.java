@@ -162,7 +162,10 @@ final class LocalVerbs {
   private void failover(ObjectNode args, Reply reply) throws IOException, InterruptedException {
     Standby standby = standbys.named(args.required("domain").asText());
     ObjectNode report =
-        standby.failover("the operator asked for it", args.path("force").asBoolean());
+        standbys.failover(
+            standby.order().primary().uuid(),
+            "the operator asked for it",
+            args.path("force").asBoolean());
     reply.out("domain " + standby.order().primary().name() + " runs here");
     reply.out(StatusText.of(report));
   }

@@ -3,12 +3,15 @@ package org.understudy.daemon;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import org.understudy.capture.RamMap;
 import org.understudy.guest.GuestMapping;
 import org.understudy.libvirt.DomainState;
 import org.understudy.libvirt.LibvirtDomain;
 import org.understudy.libvirt.LibvirtGuestMonitor;
 import org.understudy.libvirt.LibvirtStandbyMonitor;
+import org.understudy.libvirt.PrimaryDomain;
 import org.understudy.libvirt.StandbyDomain;
 import org.understudy.standby.StandbyGuest;
 import org.understudy.standby.StandbyProcess;
@@ -19,19 +22,13 @@ final class PausedGuest implements AutoCloseable {
   private static final long MONITOR_MS = 10_000;
 
   private final ThisHost host;
-  private final GuestOrder order;
   private final LibvirtDomain domain;
   private final LibvirtStandbyMonitor monitor;
   private final StandbyGuest loader;
 
   private PausedGuest(
-      ThisHost host,
-      GuestOrder order,
-      LibvirtDomain domain,
-      LibvirtStandbyMonitor monitor,
-      StandbyGuest loader) {
+      ThisHost host, LibvirtDomain domain, LibvirtStandbyMonitor monitor, StandbyGuest loader) {
     this.host = host;
-    this.order = order;
     this.domain = domain;
     this.monitor = monitor;
     this.loader = loader;
@@ -46,6 +43,7 @@ final class PausedGuest implements AutoCloseable {
     LibvirtDomain domain = StandbyDomain.createPaused(host.libvirt(), order.primary());
     LibvirtStandbyMonitor monitor = new LibvirtStandbyMonitor(domain, MONITOR_MS);
     try {
+      checkDevices(order.primary(), domain.devices());
       // Surveyed before it is armed: reading its memory later would fill it with pages of zeros.
       GuestMapping mapping = RamMap.survey(new LibvirtGuestMonitor(domain), domain.pid());
       Path socket =
@@ -60,7 +58,7 @@ final class PausedGuest implements AutoCloseable {
               socket,
               StandbyProcess.of(mapping, order.layout()),
               StandbySettings.defaults());
-      return new PausedGuest(host, order, domain, monitor, loader);
+      return new PausedGuest(host, domain, monitor, loader);
     } catch (IOException | RuntimeException e) {
       monitor.close();
       StandbyDomain.tearDown(domain);
@@ -68,11 +66,39 @@ final class PausedGuest implements AutoCloseable {
     }
   }
 
+  /** The device state of other devices could not be loaded. */
+  private static void checkDevices(PrimaryDomain primary, List<String> there) throws IOException {
+    List<String> missing = new ArrayList<>(primary.devices());
+    missing.removeAll(there);
+    List<String> surplus = new ArrayList<>(there);
+    surplus.removeAll(primary.devices());
+    if (!missing.isEmpty()) {
+      throw new IOException(
+          "the QEMU of domain "
+              + primary.name()
+              + " has "
+              + String.join(", ", missing)
+              + ", of which libvirt's XML knows nothing: plugged in behind libvirt's back? Unplug it,"
+              + " or restart the guest");
+    }
+    if (!surplus.isEmpty()) {
+      throw new IOException(
+          "the QEMU of domain "
+              + primary.name()
+              + " no longer has "
+              + String.join(", ", surplus)
+              + ", which libvirt's XML has: is it being unplugged? If it stays so, restart the guest");
+    }
+  }
+
   /**
    * Whether an earlier daemon's promotion got as far as a guest that has all its pages. It is then
    * made to run, and made ordinary, if that is what was left to do.
+   *
+   * @param suspended it shall stay paused
    */
-  static boolean wasPromoted(ThisHost host, GuestOrder order) throws IOException {
+  static boolean wasPromoted(ThisHost host, GuestOrder order, boolean suspended)
+      throws IOException {
     LibvirtDomain left = host.libvirt().domainOrNull(order.primary().uuid());
     if (left == null || !left.state().run().active()) {
       return false;
@@ -81,7 +107,7 @@ final class PausedGuest implements AutoCloseable {
       if (!monitor.migrationStatus().equals("completed")) {
         return false;
       }
-      if (left.state().run() == DomainState.Run.PAUSED) {
+      if (!suspended && left.state().run() == DomainState.Run.PAUSED) {
         monitor.resume();
       }
     }
@@ -98,10 +124,14 @@ final class PausedGuest implements AutoCloseable {
     return loader;
   }
 
-  /** After its promotion: from its next start on it is a domain like any other. */
-  void makeOrdinary() throws IOException {
+  /**
+   * After its promotion: from its next start on it is a domain like any other.
+   *
+   * @param persistentXml what it is then, or null for a transient domain
+   */
+  void makeOrdinary(String persistentXml) throws IOException {
     monitor.close();
-    StandbyDomain.makeOrdinary(host.libvirt(), order.primary().persistentXml());
+    StandbyDomain.makeOrdinary(host.libvirt(), persistentXml);
   }
 
   /** Ends its QEMU. */

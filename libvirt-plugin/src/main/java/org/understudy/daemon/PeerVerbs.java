@@ -41,6 +41,8 @@ final class PeerVerbs {
         this::starting,
         "yield",
         this::yieldTo,
+        "suspended",
+        this::suspended,
         "standby-status",
         (peer, args) -> standbys.withUuid(uuid(args)).status());
   }
@@ -114,6 +116,12 @@ final class PeerVerbs {
       ownedBy(peer, args);
     }
     standbys.release(uuid(args));
+    return json();
+  }
+
+  private ObjectNode suspended(String peer, ObjectNode args) throws IOException {
+    Standby standby = ownedBy(peer, args);
+    standbys.suspended(standby.order().primary().uuid(), args.required("epoch").asLong());
     return json();
   }
 

@@ -12,7 +12,6 @@ import org.understudy.capture.PauseTiming;
 import org.understudy.guest.PageSet;
 import org.understudy.libvirt.GuestClock;
 import org.understudy.libvirt.LibvirtDomain;
-import org.understudy.link.Goodbye;
 
 /**
  * The protection of one guest, on the host where it runs: captures an epoch at every interval and
@@ -22,8 +21,7 @@ import org.understudy.link.Goodbye;
 final class Protection {
   private static final Logger log = LoggerFactory.getLogger(Protection.class);
   private static final long RETRY_MS = 1000;
-  private static final int EPOCHS_ON_THE_WAY = 2;
-  private static final long ACKNOWLEDGE_MS = 60_000;
+  private static final long STALL_MS = 5000;
 
   /** What the protection is doing. */
   enum State {
@@ -33,6 +31,8 @@ final class Protection {
     COPYING,
     /** Epochs are committed on the standby. */
     PROTECTED,
+    /** The guest is suspended on purpose; the standby has its state and would come up suspended. */
+    SUSPENDED,
     /** No standby can take over the present state; status says why. */
     DEGRADED,
     /** A planned switchover is under way. */
@@ -56,10 +56,11 @@ final class Protection {
   private boolean guardEnds;
   private Switchover switchover;
   private CaptureOutcome.Committed latest;
+  private long latestAtNs;
   private CaptureSession session;
 
   // the capture thread's own
-  private long nextEpoch = 1;
+  private long lastEpoch;
 
   Protection(ThisHost host, LibvirtDomain domain, Ownership ownership) {
     this.host = host;
@@ -122,13 +123,38 @@ final class Protection {
         return;
       }
       stopping = true;
-      enter(State.ENDED, how);
+      change(State.ENDED, how);
       if (session != null) {
         session.endsOnPurpose();
       }
       lock.notifyAll();
     }
     thread.interrupt();
+  }
+
+  /** The guest's persistent configuration changed: the standby will need it after a failover. */
+  void definedAnew() {
+    synchronized (lock) {
+      if (session != null) {
+        session.definedAnew();
+      }
+    }
+  }
+
+  /**
+   * The guest panicked. If its configuration ends it then, that is no failure of its host: the
+   * guard is told before QEMU is gone, for libvirt's answer afterwards is the same as for a dead
+   * QEMU.
+   */
+  void guestPanicked() {
+    synchronized (lock) {
+      boolean ends = session != null && session.endsWhenPanicked();
+      host.events()
+          .add(domain.name(), "the guest panicked" + (ends ? ", its on_crash ends it" : ""));
+      if (ends) {
+        session.endsOnPurpose();
+      }
+    }
   }
 
   /**
@@ -189,7 +215,7 @@ final class Protection {
     } finally {
       synchronized (lock) {
         if (state != State.ENDED) {
-          enter(State.ENDED, "unprotected");
+          change(State.ENDED, "unprotected");
         }
       }
       ended.countDown();
@@ -197,89 +223,102 @@ final class Protection {
   }
 
   /**
-   * Captures and sends until the guest, its layout or we end; the link may come and go meanwhile.
+   * Captures and sends until the guest, its layout or we end; the link may come and go meanwhile,
+   * and the guest's devices with it.
    */
   private void follow(CaptureSession capture) throws IOException, InterruptedException {
     while (!isStopping()) {
       capture.checkAlive();
-      try (StandbyLink link = StandbyLink.open(host, ownership(), capture)) {
-        PageSet missing = link.missingPages();
-        capture.captureAgain(missing);
-        nextEpoch = Math.max(nextEpoch, link.standbyEpoch() + 1);
-        if (link.standbyEpoch() == 0) {
-          enterUnderLock(State.COPYING, "");
-        } // else the standby has an old state; protected is only who has committed the present one
-        try {
-          send(capture, link);
-        } finally {
-          link.rememberUnacknowledged();
+      try {
+        capture.describeAnew();
+        try (StandbyLink link = StandbyLink.open(host, ownership(), capture)) {
+          stream(capture, link);
         }
-      } catch (StandbyLink.Broken e) {
+      } catch (StandbyLink.Broken | CaptureSession.Unfit e) {
         degrade(e.getMessage());
+      } catch (CaptureSession.Reconfigured e) {
+        degrade(e.getMessage());
+        continue;
       }
       pause(RETRY_MS);
     }
   }
 
-  private void send(CaptureSession capture, StandbyLink link)
+  private void stream(CaptureSession capture, StandbyLink link)
       throws IOException, InterruptedException {
-    EpochPace pace = new EpochPace(ownership().settings().intervalMs(), System::nanoTime);
-    while (!isStopping()) {
-      Switchover planned = awaitDue(pace);
+    PageSet missing = link.missingPages();
+    capture.captureAgain(missing);
+    lastEpoch = Math.max(lastEpoch, link.standbyEpoch());
+    if (link.standbyEpoch() == 0) {
+      enter(
+          State.COPYING,
+          lastEpoch == 0
+              ? ""
+              : "everything is copied again; the standby keeps the guest as it was before, up to"
+                  + " epoch "
+                  + lastEpoch);
+    } // else the standby has an old state; protected is only who has committed the present one
+    try {
+      Switchover planned = new EpochStream(host, this, capture, link).run();
       if (planned != null) {
-        enterUnderLock(State.SWITCHING, "switchover to " + ownership().peer());
+        enter(State.SWITCHING, "switchover to " + ownership().peer());
         carryOut(planned, capture, link);
-        return;
       }
-      pace.began();
-      epoch(capture, link);
+    } finally {
+      link.rememberUnacknowledged();
     }
-    link.goodbye(Goodbye.PROTECTION_ENDS, "protection of " + domain.name() + " ends");
   }
 
-  private void epoch(CaptureSession capture, StandbyLink link)
-      throws IOException, InterruptedException {
-    long epoch = nextEpoch++;
-    CaptureOutcome outcome = capture.captureInto(link.sink(), epoch);
+  /** Gives out the next epoch's number; for the capture thread. */
+  long nextEpoch() {
+    return ++lastEpoch;
+  }
+
+  /** The last number given out; for the capture thread. */
+  long lastEpoch() {
+    return lastEpoch;
+  }
+
+  /** What an epoch cost the guest's clock. */
+  void paused(CaptureOutcome outcome) {
     clock.add(outcome.pauses());
-    if (outcome instanceof CaptureOutcome.Discarded discarded) {
-      discarded(discarded, link);
-      return;
-    }
-    // Two epochs may be on their way; a link that is slower than that stretches the interval.
-    link.awaitAcknowledged(epoch - EPOCHS_ON_THE_WAY + 1, ACKNOWLEDGE_MS);
-    if (state() != State.PROTECTED) {
-      link.awaitAcknowledged(epoch, ACKNOWLEDGE_MS);
-      host.events().add(domain.name(), "epoch " + epoch + " is committed on " + ownership().peer());
-    }
-    CaptureOutcome.Committed committed = (CaptureOutcome.Committed) outcome;
-    log.debug(
-        "{} epoch {}: {} pages in {} rounds, last {}",
-        domain.name(),
-        epoch,
-        committed.pages(),
-        committed.pauses().size(),
-        committed.pauses().get(committed.pauses().size() - 1));
+  }
+
+  /** The standby has an epoch of the guest as it is. */
+  void committed(CaptureOutcome.Committed committed) {
     synchronized (lock) {
       latest = committed;
+      latestAtNs = System.nanoTime();
       if (state != State.PROTECTED && state != State.ENDED) {
-        enter(State.PROTECTED, "");
+        change(State.PROTECTED, "");
       }
     }
   }
 
-  private void discarded(CaptureOutcome.Discarded discarded, StandbyLink link) throws IOException {
-    String sentence = "epoch " + discarded.epoch() + " discarded: " + discarded.reason();
-    host.events().add(domain.name(), sentence);
-    link.check(sentence);
-    switch (discarded.fault()) {
-      case NOT_CONVERGING, DEADLINE -> {
-        // The next epoch may fit; a first copy simply goes on.
-        if (state() != State.COPYING) {
-          degrade(sentence);
-        }
+  /**
+   * Says that no epoch comes through any more, where the capture thread cannot: it hangs in a call.
+   * Any thread.
+   */
+  void lookForStall() {
+    long silentMs;
+    synchronized (lock) {
+      silentMs = (System.nanoTime() - latestAtNs) / 1_000_000;
+      if (state != State.PROTECTED
+          || silentMs < STALL_MS + 3L * ownership.settings().intervalMs()) {
+        return;
       }
-      case NO_GUARD, QEMU, LAYOUT_CHANGED, MEMORY, SINK -> throw new IOException(sentence);
+    }
+    String why = "no epoch was committed for " + silentMs / 1000 + " s";
+    try {
+      GuestReadiness guest = GuestReadiness.of(domain);
+      why += guest.sentence().isEmpty() ? "" : ": " + guest.sentence();
+    } catch (IOException e) {
+      why += ": " + e.getMessage();
+    }
+    synchronized (lock) {
+      if (state == State.PROTECTED) {
+        change(State.DEGRADED, why);
+      }
     }
   }
 
@@ -287,7 +326,7 @@ final class Protection {
       throws InterruptedException {
     Ownership moved;
     try {
-      moved = planned.carryOut(capture, link, nextEpoch++, ownership());
+      moved = planned.carryOut(capture, link, nextEpoch(), ownership());
     } catch (IOException e) {
       synchronized (lock) {
         switchover = null;
@@ -296,7 +335,7 @@ final class Protection {
         synchronized (lock) {
           stopping = true;
         }
-        enterUnderLock(State.ENDED, e.getMessage());
+        enter(State.ENDED, e.getMessage());
       } else {
         degrade("switchover failed: " + e.getMessage());
       }
@@ -306,12 +345,12 @@ final class Protection {
       ownership = moved;
       stopping = true;
       guardEnds = true;
-      enter(State.ENDED, "switched over to " + moved.peer());
+      change(State.ENDED, "switched over to " + moved.peer());
     }
   }
 
   /** Waits until the next epoch is due, or less if a switchover is asked for, which it returns. */
-  private Switchover awaitDue(EpochPace pace) throws InterruptedException {
+  Switchover awaitDue(EpochPace pace) throws InterruptedException {
     synchronized (lock) {
       for (long wait = pace.waitMs(); wait > 0 && switchover == null && !stopping; ) {
         lock.wait(wait);
@@ -321,7 +360,7 @@ final class Protection {
     }
   }
 
-  private boolean isStopping() {
+  boolean isStopping() {
     synchronized (lock) {
       return stopping;
     }
@@ -337,17 +376,17 @@ final class Protection {
     }
   }
 
-  private void degrade(String why) {
-    enterUnderLock(State.DEGRADED, why);
+  void degrade(String why) {
+    enter(State.DEGRADED, why);
   }
 
-  private void enterUnderLock(State to, String why) {
+  void enter(State to, String why) {
     synchronized (lock) {
-      enter(to, why);
+      change(to, why);
     }
   }
 
-  private void enter(State to, String why) {
+  private void change(State to, String why) {
     if (state == State.ENDED) {
       return;
     }

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
@@ -20,6 +21,7 @@ import org.understudy.ssh.TrustedPeer;
 /** The guests of this host that are protected. */
 final class Protections {
   private static final Duration ASK = Duration.ofSeconds(10);
+  private static final long WATCH_MS = 500;
 
   private final ThisHost host;
   private final Generations generations;
@@ -39,16 +41,38 @@ final class Protections {
                 }
               }
             });
+    Thread watch = new Thread(this::watchForStalls, "protection-watch");
+    watch.setDaemon(true);
+    watch.start();
   }
 
   private void lived(Protection protection, LifecycleEvent event) {
     switch (event.change()) {
       case SHUT_DOWN, DESTROYED, MIGRATED, SAVED ->
-          protection.guestEnded(
-              "the guest was " + event.change().toString().toLowerCase(java.util.Locale.ROOT));
-      case CRASHED, FAILED ->
-          host.events().add(event.domain(), "the guest is gone: " + event.change());
-      default -> {}
+          protection.guestEnded("the guest was " + words(event));
+      case REVERTED -> protection.guestEnded("the guest went back to a snapshot");
+      case CRASHED -> protection.guestEnded("the guest panicked and its on_crash ended it");
+      case PANICKED -> protection.guestPanicked();
+      case RESET -> host.events().add(event.domain(), "the guest was reset, protection goes on");
+      case FAILED -> host.events().add(event.domain(), "the guest is gone: its QEMU failed");
+      case DEFINED -> protection.definedAnew();
+      case STARTED, SUSPENDED, RESUMED, OTHER -> {}
+    }
+  }
+
+  private static String words(LifecycleEvent event) {
+    return event.change().toString().toLowerCase(Locale.ROOT).replace('_', ' ');
+  }
+
+  /** Each protection's own thread may hang in a call of libvirt's. */
+  private void watchForStalls() {
+    try {
+      while (true) {
+        Thread.sleep(WATCH_MS);
+        running.values().forEach(Protection::lookForStall);
+      }
+    } catch (InterruptedException e) {
+      // the daemon ends
     }
   }
 

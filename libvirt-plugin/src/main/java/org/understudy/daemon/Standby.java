@@ -7,8 +7,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
-import java.util.UUID;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -61,17 +61,49 @@ final class Standby implements LinkReceiver.Followed {
     ENDED
   }
 
+  /**
+   * What is known of a guest beside its image.
+   *
+   * @param guard what is heard of its guard
+   * @param policy which of its pages are urgent
+   */
+  record Knowledge(GuardSight guard, PlacementPolicy policy) {}
+
+  /**
+   * What a standby asks of those who keep it; in its watch thread, which must not wait for them.
+   */
+  interface Keeper {
+    /** The guest was shut down over there. */
+    void ended();
+
+    /** The first epoch of this edition is committed: an earlier one is of no use any more. */
+    void settled();
+
+    /** No epoch of this edition is committed: fail over to the earlier one, if there is one. */
+    void failOverToEarlier(String why);
+
+    /** Whether there is an earlier edition with a committed epoch. */
+    boolean hasEarlier() throws IOException;
+
+    /** Whether the guest was left suspended at this epoch. */
+    boolean isSuspendedAt(long epoch) throws IOException;
+  }
+
   private final ThisHost host;
-  private final GuestOrder order;
   private final Path folder;
   private final StandbyImage image;
   private final PlacementPolicy policy;
   private final GuardSight guard;
   private final FailureDetector detector;
-  private final Runnable onEnd;
+  private final Keeper keeper;
   private final Thread watching;
   private final ReentrantLock acting = new ReentrantLock(); // one promotion or rebuild at a time
 
+  private volatile Edition edition;
+  private volatile GuestOrder order; // the edition's
+  private volatile boolean settled;
+  private volatile boolean guardHandedOver;
+  private boolean handedOver; // the watch's own
   private volatile LinkReceiver receiver;
   private volatile PausedGuest guest;
   private volatile State state = State.FOLLOWING;
@@ -86,19 +118,19 @@ final class Standby implements LinkReceiver.Followed {
 
   private Standby(
       ThisHost host,
-      GuestOrder order,
+      Edition edition,
       Path folder,
       StandbyImage image,
-      PlacementPolicy policy,
-      GuardSight guard,
-      Runnable onEnd) {
+      Knowledge known,
+      Keeper keeper) {
     this.host = host;
-    this.onEnd = onEnd;
-    this.order = order;
+    this.keeper = keeper;
+    this.edition = edition;
+    order = edition.order();
     this.folder = folder;
     this.image = image;
-    this.policy = policy;
-    this.guard = guard;
+    policy = known.policy();
+    guard = known.guard();
     detector = new FailureDetector(host.config().protect().timing().silentAfterMs());
     watching = new Thread(this::watch, "watch-" + order.primary().name());
     watching.setDaemon(true);
@@ -109,9 +141,9 @@ final class Standby implements LinkReceiver.Followed {
    *
    * @throws IOException with a sentence; nothing is left behind but the image
    */
-  static Standby prepare(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
+  static Standby prepare(ThisHost host, Edition edition, Knowledge known, Keeper keeper)
       throws IOException {
-    Standby standby = open(host, order, guard, onEnd);
+    Standby standby = open(host, edition, known, keeper);
     standby.watching.start();
     return standby;
   }
@@ -123,9 +155,9 @@ final class Standby implements LinkReceiver.Followed {
    * @throws IOException with a sentence; the image is intact
    */
   static Standby promoteAgain(
-      ThisHost host, GuestOrder order, GuardSight guard, long generation, Runnable onEnd)
+      ThisHost host, Edition edition, GuardSight guard, long generation, Keeper keeper)
       throws IOException {
-    Standby standby = open(host, order, guard, onEnd);
+    Standby standby = open(host, edition, new Knowledge(guard, policyFor(edition.order())), keeper);
     standby.acting.lock();
     try {
       standby.checkPromotable();
@@ -139,17 +171,21 @@ final class Standby implements LinkReceiver.Followed {
   }
 
   /** Whether there is an image with something to promote in it. */
-  static boolean hasImage(ThisHost host, UUID domain) {
-    return StandbyImage.exists(host.config().tiersDir().resolve(domain.toString()));
+  static boolean hasImage(ThisHost host, Edition edition) {
+    return StandbyImage.exists(host.config().tiersDir().resolve(edition.folder()));
   }
 
-  private static Standby open(ThisHost host, GuestOrder order, GuardSight guard, Runnable onEnd)
+  static PlacementPolicy policyFor(GuestOrder order) {
+    return new DevicePagesFirst(order.layout(), new RecencyFrequency(order.layout().pages()));
+  }
+
+  private static Standby open(ThisHost host, Edition edition, Knowledge known, Keeper keeper)
       throws IOException {
-    Path folder = host.config().tiersDir().resolve(order.primary().uuid().toString());
-    PlacementPolicy policy =
-        new DevicePagesFirst(order.layout(), new RecencyFrequency(order.layout().pages()));
-    StandbyImage image = openImage(host, order, folder, policy);
-    Standby standby = new Standby(host, order, folder, image, policy, guard, onEnd);
+    GuestOrder order = edition.order();
+    Path folder = host.config().tiersDir().resolve(edition.folder());
+    StandbyImage image = openImage(host, order, folder, known.policy());
+    Standby standby =
+        new Standby(host, edition.opened(image.epoch()), folder, image, known, keeper);
     try {
       standby.startGuest();
     } catch (IOException | RuntimeException e) {
@@ -210,7 +246,8 @@ final class Standby implements LinkReceiver.Followed {
    * @return false if this is taking over, or about to: the guest must not be started there
    */
   boolean standDown(String why) {
-    boolean may = image.epoch() > 0 && host.config().protect().timing().autoFailover();
+    boolean may =
+        (image.epoch() > 0 || hasEarlier()) && host.config().protect().timing().autoFailover();
     boolean watches = (state == State.FOLLOWING || state == State.DEGRADED) && !stoodDown;
     if (may
         && watches
@@ -228,18 +265,52 @@ final class Standby implements LinkReceiver.Followed {
     return true;
   }
 
+  boolean hasStoodDown() {
+    return stoodDown;
+  }
+
+  private boolean hasEarlier() {
+    try {
+      return keeper.hasEarlier();
+    } catch (IOException e) {
+      return true; // the safer answer: nothing is started there
+    }
+  }
+
   private Judgement judge() {
     LinkReceiver line = receiver;
     long linkSilentMs = line == null ? Long.MAX_VALUE : line.silentMs();
     return detector.judge(linkSilentMs, guard.word(), guard.silentMs());
   }
 
+  /** Whether what is committed here is of the guest that is asked for, changed or not. */
+  boolean isOfTheSameLife(GuestOrder asked) {
+    return asked.generation() == order.generation()
+        && (state == State.FOLLOWING || state == State.DEGRADED || state == State.FENCE_FAILED);
+  }
+
+  Edition edition() {
+    return edition;
+  }
+
+  /** Whether an epoch is committed that was captured of the guest as this QEMU has it. */
+  boolean hasOwnEpoch() {
+    return image.epoch() > edition.afterEpoch();
+  }
+
   /** Whether this follows the very guest that is asked for, and can go on with it. */
-  boolean follows(GuestOrder asked) {
+  boolean follows(GuestOrder asked) throws IOException {
     return (state == State.FOLLOWING || state == State.DEGRADED)
         && asked.layout().equals(order.layout())
         && asked.generation() == order.generation()
-        && asked.guardSession().equals(guard.session());
+        && asked.guardSession().equals(guard.session())
+        && asked.primary().sameMachine(order.primary());
+  }
+
+  /** The same guest, described anew. */
+  void describe(Edition described) {
+    edition = described;
+    order = described.order();
   }
 
   // What the link asks.
@@ -303,6 +374,10 @@ final class Standby implements LinkReceiver.Followed {
     if ((state != State.FOLLOWING && state != State.DEGRADED) || switchoverAnnounced || stoodDown) {
       return;
     }
+    if (!settled && hasOwnEpoch()) {
+      settled = true;
+      keeper.settled();
+    }
     Judgement judged = judge();
     switch (judged.verdict()) {
       case FOLLOWING -> enter(State.FOLLOWING, "");
@@ -310,7 +385,7 @@ final class Standby implements LinkReceiver.Followed {
       case ENDED -> {
         host.events().add(name(), judged.reason() + "; protection ends");
         enter(State.ENDED, judged.reason());
-        onEnd.run();
+        keeper.ended();
         return;
       }
       case FAILED -> {
@@ -322,13 +397,17 @@ final class Standby implements LinkReceiver.Followed {
   }
 
   private void failed(String why) throws InterruptedException {
-    if (image.epoch() == 0) {
-      enter(State.DEGRADED, why + "; no epoch was committed, there is nothing to fail over to");
-      return;
-    }
     if (!host.config().protect().timing().autoFailover()) {
       enter(
           State.DEGRADED, why + "; automatic failover is off, run: understudy failover " + name());
+      return;
+    }
+    if (!hasOwnEpoch()) {
+      enter(State.DEGRADED, why + "; no epoch was committed of the guest as it is now");
+      if (!handedOver) {
+        handedOver = true;
+        keeper.failOverToEarlier(why);
+      }
       return;
     }
     try {
@@ -372,13 +451,10 @@ final class Standby implements LinkReceiver.Followed {
    *
    * @param why for the log
    * @param force skip the fence: the operator vouches for it
+   * @param unasked no person wants it
    * @throws IOException with a sentence if the guest was not started
    */
-  ObjectNode failover(String why, boolean force) throws IOException, InterruptedException {
-    return failover(why, force, false);
-  }
-
-  private ObjectNode failover(String why, boolean force, boolean unasked)
+  ObjectNode failover(String why, boolean force, boolean unasked)
       throws IOException, InterruptedException {
     acting.lock();
     try {
@@ -438,9 +514,13 @@ final class Standby implements LinkReceiver.Followed {
     if (state == State.RUNNING || state == State.PROMOTING || state == State.ENDED) {
       throw new IOException("domain " + name() + " is " + state + " here");
     }
-    if (image.epoch() == 0) {
+    if (!hasOwnEpoch()) {
       throw new IOException(
           "no epoch of domain " + name() + " was committed, there is nothing to start");
+    }
+    if (!settled) {
+      settled = true;
+      keeper.settled();
     }
   }
 
@@ -477,8 +557,16 @@ final class Standby implements LinkReceiver.Followed {
       throw new IOException("the promotion of domain " + name() + " failed: " + report.outcome());
     }
     clock = ClockCatchUp.start(host, guest.domain());
-    guest.makeOrdinary();
-    enter(State.RUNNING, "epoch " + report.epoch() + ", generation " + generation);
+    guest.makeOrdinary(order.primary().persistentXml());
+    enter(
+        State.RUNNING,
+        "epoch "
+            + report.epoch()
+            + ", generation "
+            + generation
+            + (keeper.isSuspendedAt(report.epoch())
+                ? "; suspended, as it was: virsh resume " + name()
+                : ""));
     closeImage(true);
     return json;
   }
@@ -493,7 +581,7 @@ final class Standby implements LinkReceiver.Followed {
       if (guest == null) {
         startGuest();
       }
-      PromotionReport report = Takeover.run(frozen, guest, policy);
+      PromotionReport report = takeOver();
       if (!(report.outcome() instanceof PromotionReport.Outcome.Repeatable)
           && !(report.outcome() instanceof PromotionReport.Outcome.AwaitsRecovery)) {
         return report;
@@ -510,7 +598,12 @@ final class Standby implements LinkReceiver.Followed {
       old.close();
     }
     startGuest();
-    return Takeover.run(frozen, guest, policy);
+    return takeOver();
+  }
+
+  /** A guest that somebody suspended does not run because its host died. */
+  private PromotionReport takeOver() throws IOException {
+    return Takeover.run(frozen, guest, policy, !keeper.isSuspendedAt(frozen.epoch()));
   }
 
   private void enter(State to, String why) {
@@ -544,8 +637,21 @@ final class Standby implements LinkReceiver.Followed {
       }
     } finally {
       acting.unlock();
-      guard.close();
+      if (!guardHandedOver) {
+        guard.close();
+      }
     }
+  }
+
+  /**
+   * What the standby of the next edition goes on with: the ear on the guard if it is the same one,
+   * and what is known of the pages if they are the same.
+   */
+  Knowledge handOver(GuestOrder next, Supplier<GuardSight> another) {
+    guardHandedOver = next.guardSession().equals(guard.session());
+    return new Knowledge(
+        guardHandedOver ? guard : another.get(),
+        next.layout().equals(order.layout()) ? policy : policyFor(next));
   }
 
   private void closeImage(boolean deleteImage) throws IOException {

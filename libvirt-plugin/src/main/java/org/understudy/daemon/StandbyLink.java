@@ -120,6 +120,24 @@ final class StandbyLink implements AutoCloseable {
     return control;
   }
 
+  /**
+   * Asks the standby host for something else.
+   *
+   * @throws Broken if it refuses or cannot be asked
+   */
+  void call(String verb, ObjectNode request, Duration limit) throws Broken {
+    try {
+      control.call(verb, request, limit);
+    } catch (IOException e) {
+      throw new Broken(e);
+    }
+  }
+
+  /** Tells the standby host what has changed of the guest without concerning its QEMU. */
+  void prepareAgain(Ownership mine) throws Broken {
+    call("prepare", capture.order(mine).toJson(), PREPARE);
+  }
+
   LinkSender sender() {
     return sender;
   }

@@ -1,19 +1,18 @@
 package org.understudy.daemon;
 
-import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.channels.ByteChannel;
-import java.nio.file.Files;
-import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
-import org.understudy.file.DurableFile;
 import org.understudy.guard.GuardListener;
 import org.understudy.libvirt.Finding;
 import org.understudy.libvirt.LibvirtDomain;
+import org.understudy.libvirt.PrimaryDomain;
 import org.understudy.libvirt.QemuConf;
 import org.understudy.libvirt.StandbyHostCheck;
 import org.understudy.link.LinkReceiver;
@@ -21,18 +20,23 @@ import org.understudy.link.LinkReceiver;
 /** The guests of other hosts that are followed here. */
 final class Standbys {
   private static final long OVERHEAD_BYTES = 200L << 20;
+  private static final long REFUSED_AGAIN_MS = 30_000;
 
-  private static final ObjectMapper JSON = new ObjectMapper();
+  /** A guest that changed into one that could not be made a standby of. */
+  private record Refusal(PrimaryDomain primary, String why, long atNs) {}
 
   private final ThisHost host;
   private final GuardListener guards;
   private final Protections protections;
+  private final Editions editions;
+  private final Map<UUID, Refusal> refusals = new ConcurrentHashMap<>();
   private final Map<UUID, Standby> running = new ConcurrentHashMap<>();
 
   Standbys(ThisHost host, GuardListener guards, Protections protections) {
     this.host = host;
     this.guards = guards;
     this.protections = protections;
+    editions = new Editions(host.config().tiersDir());
   }
 
   /** A peer asks that its guest be followed; may be asked again after a break. */
@@ -52,19 +56,29 @@ final class Standbys {
               + order.generation());
     }
     Standby there = running.get(uuid);
+    if (there != null && there.follows(order)) {
+      describe(there, order);
+      return there;
+    }
+    Edition earlier = there == null ? null : earlierThan(order, there);
+    Standby.Knowledge heard = null;
+    if (earlier != null) {
+      checkAgain(order);
+      checkNotRefused(order);
+    }
     if (there != null) {
-      if (there.follows(order)) {
-        return there;
-      }
       if (there.takesOver()) {
         throw new IOException("the standby is " + there.state() + "; it is not begun anew");
       }
+      heard = there.handOver(order, () -> hear(order));
       there.close(false);
       running.remove(uuid);
       known = host.ownership().read(uuid).orElse(null); // it may have taken over meanwhile
     }
     refuseIfRunning(order, known);
-    checkRoom(order);
+    if (earlier == null) {
+      checkRoom(order);
+    }
     // First of all durable: from here on no thread of this daemon, nor a later daemon, takes the
     // standby's QEMU for a guest of this host's own.
     host.ownership()
@@ -81,14 +95,22 @@ final class Standbys {
                 order.autostart()));
     protections.lose(uuid, peer);
     if (known != null && known.generation() < order.generation()) {
-      Standby.delete(host.config().tiersDir().resolve(uuid.toString())); // of an earlier life
+      editions.forget(uuid); // of an earlier life
     }
-    Standby standby = begin(order);
+    Standby standby = earlier == null ? first(order) : next(earlier, heard, order);
+    host.events().add(order.primary().name(), "standby of host " + peer + " is armed");
+    return standby;
+  }
+
+  private Standby first(GuestOrder order) throws IOException {
+    UUID uuid = order.primary().uuid();
+    Edition edition = Edition.first(order);
+    editions.deleteFoldersBut(uuid, List.of(edition));
+    Standby standby = begin(edition);
     running.put(uuid, standby);
     // For a daemon after this one: with it the last committed epoch can be resumed although the
     // primary is gone.
-    DurableFile.replace(orderFile(uuid), JSON.writeValueAsBytes(order.toJson()));
-    host.events().add(order.primary().name(), "standby of host " + peer + " is armed");
+    editions.write(uuid, List.of(standby.edition()));
     return standby;
   }
 
@@ -109,6 +131,129 @@ final class Standbys {
     }
   }
 
+  /**
+   * What is kept of the guest as it was before it became {@code order}: the newest edition with a
+   * committed epoch, or null.
+   */
+  private Edition earlierThan(GuestOrder order, Standby there) throws IOException {
+    if (!there.isOfTheSameLife(order)) {
+      return null;
+    }
+    List<Edition> before = editions.of(order.primary().uuid());
+    Edition earlier =
+        there.hasOwnEpoch() ? there.edition() : before.size() == 2 ? before.get(0) : null;
+    if (earlier != null && !hasRoomBeside(earlier, order)) {
+      host.events()
+          .add(
+              order.primary().name(),
+              "no room for a second image in "
+                  + host.config().tiersDir()
+                  + ": epoch "
+                  + there.committedEpoch()
+                  + " is given up");
+      return null;
+    }
+    return earlier;
+  }
+
+  /**
+   * The guest has changed in a way that needs another QEMU here. What was committed of it as it was
+   * stays, and can be resumed, until there is an epoch of it as it is.
+   */
+  private Standby next(Edition earlier, Standby.Knowledge heard, GuestOrder order)
+      throws IOException {
+    UUID uuid = order.primary().uuid();
+    // Whatever else lies there is of no use, and must not be taken for the guest as it is.
+    editions.deleteFoldersBut(uuid, List.of(earlier));
+    Standby standby;
+    try {
+      standby = begin(earlier.next(order), heard);
+    } catch (IOException e) {
+      refusals.put(uuid, new Refusal(order.primary(), e.getMessage(), System.nanoTime()));
+      running.put(uuid, begin(earlier));
+      throw e;
+    }
+    refusals.remove(uuid);
+    running.put(uuid, standby);
+    editions.write(uuid, List.of(earlier, standby.edition()));
+    return standby;
+  }
+
+  private boolean hasRoomBeside(Edition earlier, GuestOrder order) throws IOException {
+    long ram = order.layout().bytes();
+    return earlier.order().layout().equals(order.layout())
+        || new StandbyHostCheck.Room(0, 0, host.config().tiersDir(), ram).hasDisk();
+  }
+
+  /** The same QEMU goes on; what its next start would be may have changed. */
+  private void describe(Standby there, GuestOrder order) throws IOException {
+    if (order.primary().equals(there.order().primary())) {
+      return;
+    }
+    UUID uuid = order.primary().uuid();
+    List<Edition> now = new ArrayList<>(editions.of(uuid));
+    there.describe(there.edition().with(order));
+    now.set(now.size() - 1, there.edition());
+    editions.write(uuid, now);
+  }
+
+  /** Goes back to the edition before this one, of which an epoch is committed. */
+  private synchronized Standby earlier(UUID uuid) throws IOException, InterruptedException {
+    Standby there = withUuid(uuid);
+    List<Edition> known = editions.of(uuid);
+    if (there.hasOwnEpoch() || known.size() < 2) {
+      return there;
+    }
+    host.events()
+        .add(there.order().primary().name(), "going back to the guest as it was last committed");
+    GuestOrder order = known.get(0).order();
+    Standby.Knowledge knowledge = there.handOver(order, () -> hear(order));
+    there.close(false);
+    running.remove(uuid);
+    editions.write(uuid, known.subList(0, 1));
+    Standby earlier = begin(known.get(0), knowledge);
+    running.put(uuid, earlier);
+    return earlier;
+  }
+
+  /**
+   * Fences the primary and starts the guest here, from its last committed epoch.
+   *
+   * @param force skip the fence: the operator vouches for it
+   * @throws IOException with a sentence if it was not started
+   */
+  ObjectNode failover(UUID uuid, String why, boolean force)
+      throws IOException, InterruptedException {
+    return earlier(uuid).failover(why, force, false);
+  }
+
+  /** The primary's guest is suspended since this epoch, or no longer if 0. */
+  void suspended(UUID uuid, long epoch) throws IOException {
+    editions.suspended(uuid, epoch);
+    host.events()
+        .add(
+            withUuid(uuid).order().primary().name(),
+            epoch == 0 ? "the guest goes on" : "the guest is suspended, at epoch " + epoch);
+  }
+
+  /** What could not be started a moment ago is not tried again at the cost of what stands. */
+  private void checkNotRefused(GuestOrder order) throws IOException {
+    Refusal last = refusals.get(order.primary().uuid());
+    if (last != null
+        && last.primary().equals(order.primary())
+        && System.nanoTime() - last.atNs() < REFUSED_AGAIN_MS * 1_000_000) {
+      throw new IOException(last.why());
+    }
+  }
+
+  private void checkAgain(GuestOrder order) throws IOException {
+    for (Finding finding : StandbyHostCheck.again(host.libvirt(), order.primary())) {
+      if (finding instanceof Finding.Refused) {
+        throw new IOException(finding.sentence());
+      }
+    }
+  }
+
   private void checkRoom(GuestOrder order) throws IOException {
     long ram = order.layout().bytes();
     long fast = order.settings().fast().bytesOf(ram);
@@ -126,30 +271,27 @@ final class Standbys {
     }
   }
 
-  private Path orderFile(UUID uuid) {
-    return host.config().tiersDir().resolve(uuid + ".order");
-  }
-
   /**
    * After a start of the daemon: follows again what an earlier one followed; the primary comes by
    * itself, if it still can.
    */
-  synchronized void resume() throws IOException {
+  synchronized void resume() throws IOException, InterruptedException {
     for (Ownership known : host.ownership().all()) {
-      Path file = orderFile(known.domain());
-      if (!Files.exists(file)) {
-        continue;
-      }
       try {
-        GuestOrder order = GuestOrder.of(JSON.readTree(file.toFile()));
+        List<Edition> left = editions.of(known.domain());
+        if (left.isEmpty()) {
+          continue;
+        }
+        Edition newest = left.get(left.size() - 1);
         if (known.role().owns()) {
-          finishPromotion(known, order);
+          finishPromotion(known, newest);
           continue;
         }
         if (known.role() != Ownership.Role.STANDBY) {
           continue;
         }
-        running.put(known.domain(), begin(order));
+        running.put(known.domain(), begin(newest));
+        earlier(known.domain());
         host.events()
             .add(known.domainName(), "standby of host " + known.peer() + " is armed again");
       } catch (IOException e) {
@@ -163,29 +305,105 @@ final class Standbys {
    * This host owns the guest, and the image that it was made of is still there: an earlier daemon
    * died in the promotion. If QEMU was not complete, the pages it misses went with that daemon.
    */
-  private void finishPromotion(Ownership mine, GuestOrder order) throws IOException {
+  private void finishPromotion(Ownership mine, Edition edition) throws IOException {
     UUID uuid = mine.domain();
-    if (!Standby.hasImage(host, uuid) || mine.generation() <= order.generation()) {
+    GuestOrder order = edition.order();
+    if (!Standby.hasImage(host, edition) || mine.generation() <= order.generation()) {
       return; // it was done
     }
-    if (PausedGuest.wasPromoted(host, order)) {
+    boolean suspended = editions.isSuspendedAt(uuid, mine.committedEpoch());
+    if (PausedGuest.wasPromoted(host, order, suspended)) {
       host.events().add(mine.domainName(), "an earlier daemon had promoted it, QEMU is complete");
-      Standby.delete(host.config().tiersDir().resolve(uuid.toString()));
+      Standby.delete(editions.folder(edition));
       return;
     }
     host.events().add(mine.domainName(), "its promotion was interrupted, once more");
-    GuardSight guard = new GuardSight(guards, order.guardSession(), order.guardKey());
+    GuardSight guard = hear(order);
     running.put(
-        uuid, Standby.promoteAgain(host, order, guard, mine.generation(), () -> ended(uuid)));
+        uuid, Standby.promoteAgain(host, edition, guard, mine.generation(), new Keeping(uuid)));
   }
 
-  private Standby begin(GuestOrder order) throws IOException {
-    UUID uuid = order.primary().uuid();
-    return Standby.prepare(
-        host,
-        order,
-        new GuardSight(guards, order.guardSession(), order.guardKey()),
-        () -> ended(uuid));
+  private Standby begin(Edition edition) throws IOException {
+    GuestOrder order = edition.order();
+    return begin(edition, new Standby.Knowledge(hear(order), Standby.policyFor(order)));
+  }
+
+  private Standby begin(Edition edition, Standby.Knowledge known) throws IOException {
+    UUID uuid = edition.order().primary().uuid();
+    return Standby.prepare(host, edition, known, new Keeping(uuid));
+  }
+
+  private GuardSight hear(GuestOrder order) {
+    return new GuardSight(guards, order.guardSession(), order.guardKey());
+  }
+
+  /** What one standby's watch asks for; nothing of it waits for that watch. */
+  private final class Keeping implements Standby.Keeper {
+    private final UUID uuid;
+
+    Keeping(UUID uuid) {
+      this.uuid = uuid;
+    }
+
+    @Override
+    public void ended() {
+      aside("standby-release", () -> release(uuid));
+    }
+
+    @Override
+    public void settled() {
+      aside("standby-settle", () -> forgetEarlier(uuid));
+    }
+
+    @Override
+    public void failOverToEarlier(String why) {
+      aside(
+          "standby-failover",
+          () -> {
+            if (hasEarlier() && !withUuid(uuid).hasStoodDown()) {
+              earlier(uuid).failover(why, false, true);
+            }
+          });
+    }
+
+    @Override
+    public boolean hasEarlier() throws IOException {
+      return editions.of(uuid).size() == 2;
+    }
+
+    @Override
+    public boolean isSuspendedAt(long epoch) throws IOException {
+      return editions.isSuspendedAt(uuid, epoch);
+    }
+  }
+
+  private synchronized void forgetEarlier(UUID uuid) throws IOException {
+    Standby there = running.get(uuid);
+    if (there != null && there.hasOwnEpoch() && editions.of(uuid).size() == 2) {
+      editions.write(uuid, List.of(there.edition()));
+      host.events().add(there.order().primary().name(), "the guest is committed as it is now");
+    }
+  }
+
+  private interface Errand {
+    void run() throws IOException, InterruptedException;
+  }
+
+  private void aside(String name, Errand errand) {
+    Thread thread =
+        new Thread(
+            () -> {
+              try {
+                errand.run();
+              } catch (IOException e) {
+                host.events().add("-", name + ": " + e.getMessage());
+              } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+            },
+            name);
+    thread.setDaemon(true);
+    thread.start();
   }
 
   /** A peer's stream of epochs. */
@@ -228,34 +446,13 @@ final class Standbys {
     return List.copyOf(running.values());
   }
 
-  /** The guest was shut down over there. */
-  private void ended(UUID uuid) {
-    Thread releasing =
-        new Thread(
-            () -> {
-              try {
-                release(uuid);
-              } catch (IOException e) {
-                host.events()
-                    .add(uuid.toString(), "the standby could not be ended: " + e.getMessage());
-              } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-              }
-            },
-            "standby-release");
-    releasing.setDaemon(true);
-    releasing.start();
-  }
-
   /** The guest is no longer protected: its standby goes, image and all. */
   synchronized void release(UUID uuid) throws IOException, InterruptedException {
     Standby standby = running.remove(uuid);
     if (standby != null) {
       standby.close(true);
-    } else {
-      Standby.delete(host.config().tiersDir().resolve(uuid.toString()));
     }
-    Files.deleteIfExists(orderFile(uuid));
+    editions.forget(uuid);
     Ownership known = host.ownership().read(uuid).orElse(null);
     if (known == null || known.role() != Ownership.Role.STANDBY) {
       return;

@@ -16,11 +16,19 @@ import org.understudy.tier.TierCounts;
 final class Takeover {
   private Takeover() {}
 
-  /** Promotes; the most urgent pages are pushed first. */
-  static PromotionReport run(CommittedImage frozen, PausedGuest guest, PlacementPolicy policy)
+  /**
+   * Promotes; the most urgent pages are pushed first.
+   *
+   * @param start whether it runs then, or stays paused
+   */
+  static PromotionReport run(
+      CommittedImage frozen, PausedGuest guest, PlacementPolicy policy, boolean start)
       throws IOException {
-    return Promotion.promote(
-        guest.loader(), frozen, urgentFirst(frozen, policy), PromotionSettings.defaults());
+    PromotionSettings usual = PromotionSettings.defaults();
+    PromotionSettings settings =
+        new PromotionSettings(
+            start, usual.loadDeadlineMs(), usual.startDeadlineMs(), usual.endDeadlineMs());
+    return Promotion.promote(guest.loader(), frozen, urgentFirst(frozen, policy), settings);
   }
 
   private static int[] urgentFirst(CommittedImage image, PlacementPolicy policy) {

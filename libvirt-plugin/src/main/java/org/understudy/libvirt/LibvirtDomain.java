@@ -1,13 +1,18 @@
 package org.understudy.libvirt;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.sun.jna.Memory;
 import com.sun.jna.Pointer;
 import com.sun.jna.ptr.IntByReference;
 import com.sun.jna.ptr.LongByReference;
 import com.sun.jna.ptr.PointerByReference;
 import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
 import java.util.UUID;
 import org.libvirt.Domain;
+import org.libvirt.DomainJobInfo;
 import org.libvirt.LibvirtException;
 import org.understudy.libvirt.LibvirtHost.Connection;
 import org.understudy.qmp.QmpCommand;
@@ -17,6 +22,7 @@ import org.understudy.qmp.QmpCommand;
  * Thread-safe. Monitor commands wait behind the domain's other jobs, up to libvirt's 30 s.
  */
 public final class LibvirtDomain {
+  private static final int VIR_DOMAIN_JOB_NONE = 0;
   private static final int VIR_DOMAIN_XML_INACTIVE = 2;
   private static final int VIR_DOMAIN_XML_MIGRATABLE = 8;
 
@@ -59,6 +65,44 @@ public final class LibvirtDomain {
       throw new LibvirtFault("asking for the state of " + name + ": " + LibvirtHost.lastError());
     }
     return DomainState.of(state.getValue(), reason.getValue());
+  }
+
+  /** Whether a command of its monitor would be run at once. */
+  public DomainControl control() throws LibvirtFault {
+    try (Memory info = new Memory(DomainControl.BYTES)) {
+      if (LibvirtLibrary.BASE.virDomainGetControlInfo(handle().pointer, info, 0) < 0) {
+        throw new LibvirtFault("asking what " + name + " does: " + LibvirtHost.lastError());
+      }
+      DomainControl control = DomainControl.of(info);
+      // A long job shows there only while it speaks to QEMU itself.
+      return control.state() == DomainControl.State.FREE ? job() : control;
+    }
+  }
+
+  private DomainControl job() throws LibvirtFault {
+    DomainJobInfo job = ask("its job", Domain::getJobInfo);
+    return job.getType() == VIR_DOMAIN_JOB_NONE
+        ? new DomainControl(DomainControl.State.FREE, 0)
+        : new DomainControl(DomainControl.State.JOB, job.getTimeElapsed());
+  }
+
+  /**
+   * The devices that its QEMU has now and that have a name of their own, such as {@code net0
+   * (virtio-net-pci)}; sorted. From QEMU itself, which has lost an unplugged device before libvirt
+   * knows.
+   */
+  public List<String> devices() throws IOException {
+    List<String> devices = new ArrayList<>();
+    for (JsonNode item :
+        qmp(QmpCommand.of("qom-list", QmpCommand.arguments().put("path", "/machine/peripheral")))) {
+      String type = item.path("type").asText();
+      if (type.startsWith("child<")) {
+        String model = type.substring("child<".length(), type.length() - 1);
+        devices.add(item.path("name").asText() + " (" + model + ")");
+      }
+    }
+    Collections.sort(devices);
+    return List.copyOf(devices);
   }
 
   /** Process id of its QEMU. */
@@ -133,7 +177,8 @@ public final class LibvirtDomain {
     }
     if (status < 0) {
       throw new LibvirtFault(
-          command.name() + " of domain " + name + ": " + LibvirtHost.lastError());
+          command.name() + " of domain " + name + ": " + LibvirtHost.lastError(),
+          LibvirtLibrary.BASE.virGetLastErrorCode());
     }
     return command.result(LibvirtLibrary.taken(result.getValue()));
   }

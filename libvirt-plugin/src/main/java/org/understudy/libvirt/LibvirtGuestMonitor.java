@@ -3,6 +3,7 @@ package org.understudy.libvirt;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import org.understudy.capture.GuestMonitor;
+import org.understudy.capture.MonitorBusy;
 import org.understudy.capture.MonitorRefusal;
 import org.understudy.qmp.QmpCommand;
 import org.understudy.qmp.QmpRefusal;
@@ -34,6 +35,8 @@ public final class LibvirtGuestMonitor implements GuestMonitor {
       return new PassedDescriptor(passed.path("fdset-id").asLong(), passed.path("fd").asInt());
     } catch (QmpRefusal e) {
       throw refusal(e);
+    } catch (LibvirtFault e) {
+      throw busyOr(e);
     }
   }
 
@@ -84,7 +87,13 @@ public final class LibvirtGuestMonitor implements GuestMonitor {
       return domain.qmp(command);
     } catch (QmpRefusal e) {
       throw refusal(e);
+    } catch (LibvirtFault e) {
+      throw busyOr(e);
     }
+  }
+
+  private static IOException busyOr(LibvirtFault e) {
+    return e.isBusy() ? new MonitorBusy(e.getMessage(), e) : e;
   }
 
   private static MonitorRefusal refusal(QmpRefusal e) {

@@ -25,6 +25,11 @@ interface LibvirtLibrary extends Library {
 
   int virDomainSetTime(Pointer domain, long seconds, int nanos, int flags);
 
+  /** {@code info}: int state, int details, unsigned long long stateTime. */
+  int virDomainGetControlInfo(Pointer domain, Pointer info, int flags);
+
+  int virGetLastErrorCode();
+
   Pointer virConnectGetDomainCapabilities(
       Pointer connection, String emulator, String arch, String machine, String type, int flags);
 

@@ -102,9 +102,9 @@ public final class LibvirtStandbyMonitor implements StandbyMonitor, AutoCloseabl
           switch (event.change()) {
             case RESUMED -> "somebody has resumed the standby";
             case RESET -> "somebody has reset the standby";
-            case SHUT_DOWN, DESTROYED, CRASHED, FAILED, MIGRATED, SAVED ->
+            case SHUT_DOWN, DESTROYED, CRASHED, FAILED, MIGRATED, SAVED, REVERTED ->
                 "the standby has ended: " + event.change();
-            case STARTED, SUSPENDED, OTHER -> "";
+            case STARTED, SUSPENDED, PANICKED, DEFINED, OTHER -> "";
           };
     }
   }

@@ -23,28 +23,37 @@ public record LifecycleEvent(UUID uuid, String domain, Change change) {
     SHUT_DOWN,
     /** {@code virsh destroy}. */
     DESTROYED,
-    /** The guest panicked and its configuration ends it then. */
+    /** The guest panicked; what its configuration wants then follows. */
+    PANICKED,
+    /** The guest panicked and its configuration ended it. */
     CRASHED,
     /** QEMU is gone without a word: killed, aborted, out of memory. */
     FAILED,
     MIGRATED,
     SAVED,
-    /** Defined, undefined, put to sleep, reverted, or something newer than this program. */
+    /** QEMU ended because the domain goes back to a snapshot, with a new one. */
+    REVERTED,
+    /** Its persistent configuration was changed, or it has one no longer. */
+    DEFINED,
+    /** Put to sleep, or something newer than this program. */
     OTHER;
 
     /** Whether QEMU has ended. */
     public boolean ended() {
       return switch (this) {
-        case SHUT_DOWN, DESTROYED, CRASHED, FAILED, MIGRATED, SAVED -> true;
-        case STARTED, SUSPENDED, RESUMED, RESET, OTHER -> false;
+        case SHUT_DOWN, DESTROYED, CRASHED, FAILED, MIGRATED, SAVED, REVERTED -> true;
+        case STARTED, SUSPENDED, RESUMED, RESET, PANICKED, DEFINED, OTHER -> false;
       };
     }
 
-    /** Whether somebody wanted the end, so that no failover may follow. */
+    /**
+     * Whether somebody wanted the end, if only by the domain's {@code on_crash}, so that no
+     * failover may follow.
+     */
     public boolean endedOnPurpose() {
       return switch (this) {
-        case SHUT_DOWN, DESTROYED, MIGRATED, SAVED -> true;
-        case STARTED, SUSPENDED, RESUMED, RESET, CRASHED, FAILED, OTHER -> false;
+        case SHUT_DOWN, DESTROYED, MIGRATED, SAVED, CRASHED, REVERTED -> true;
+        case STARTED, SUSPENDED, RESUMED, RESET, PANICKED, DEFINED, FAILED, OTHER -> false;
       };
     }
   }
@@ -63,8 +72,9 @@ public record LifecycleEvent(UUID uuid, String domain, Change change) {
       case SUSPENDED -> Change.SUSPENDED;
       case RESUMED -> Change.RESUMED;
       case STOPPED -> stopped(event.getDetail());
-      case CRASHED -> Change.OTHER;
-      case DEFINED, UNDEFINED, SHUTDOWN, PMSUSPENDED, UNKNOWN -> Change.OTHER;
+      case CRASHED -> Change.PANICKED;
+      case DEFINED, UNDEFINED -> Change.DEFINED;
+      case SHUTDOWN, PMSUSPENDED, UNKNOWN -> Change.OTHER;
     };
   }
 
@@ -76,8 +86,9 @@ public record LifecycleEvent(UUID uuid, String domain, Change change) {
       case FAILED -> Change.FAILED;
       case MIGRATED -> Change.MIGRATED;
       case SAVED -> Change.SAVED;
-      // Neither is an orderly end that anybody should take for a failure of the host.
-      case FROM_SNAPSHOT, UNKNOWN -> Change.OTHER;
+      case FROM_SNAPSHOT -> Change.REVERTED;
+      // Nothing that anybody should take for a failure of the host.
+      case UNKNOWN -> Change.OTHER;
     };
   }
 }

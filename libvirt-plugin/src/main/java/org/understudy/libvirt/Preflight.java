@@ -53,6 +53,16 @@ public final class Preflight {
     return refusedFirst(findings);
   }
 
+  /**
+   * The same for a domain that is protected already and may have been changed since; it need not
+   * run just now.
+   */
+  public static List<Finding> again(LibvirtDomain domain) throws IOException {
+    List<Finding> findings = new ArrayList<>(DomainRules.judge(DomainXml.parse(domain.xml())));
+    findings.addAll(judgeMigration(domain.name(), domain.qmp(QmpCommand.of("query-migrate"))));
+    return refusedFirst(findings);
+  }
+
   /** Judges what QEMU itself answered. */
   static List<Finding> judgeMonitor(
       String name, JsonNode commands, JsonNode status, JsonNode migration) {
@@ -76,6 +86,12 @@ public final class Preflight {
                   + status.path("status").asText()
                   + "\", expected \"running\"; resume it first"));
     }
+    findings.addAll(judgeMigration(name, migration));
+    return findings;
+  }
+
+  private static List<Finding> judgeMigration(String name, JsonNode migration) {
+    List<Finding> findings = new ArrayList<>();
     for (JsonNode reason : migration.path("blocked-reasons")) {
       findings.add(
           new Refused(

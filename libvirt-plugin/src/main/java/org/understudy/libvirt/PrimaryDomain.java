@@ -22,6 +22,7 @@ import org.understudy.qmp.QmpCommand;
  *     pass it on
  * @param migratableXml live XML as for a migration
  * @param persistentXml what it is at its next start, or null for a transient domain
+ * @param devices what QEMU has, as {@link LibvirtDomain#devices} says it
  */
 public record PrimaryDomain(
     UUID uuid,
@@ -34,7 +35,8 @@ public record PrimaryDomain(
     long memoryBytes,
     String hostCpuXml,
     String migratableXml,
-    String persistentXml) {
+    String persistentXml,
+    List<String> devices) {
 
   /** Asks a running domain. */
   public static PrimaryDomain of(LibvirtDomain domain) throws IOException {
@@ -55,7 +57,25 @@ public record PrimaryDomain(
             .findFirst()
             .orElse(""),
         live,
-        domain.persistentXml());
+        domain.persistentXml(),
+        domain.devices());
+  }
+
+  /** Whether a QEMU that was started for {@code other} is one for this, too. */
+  public boolean sameMachine(PrimaryDomain other) throws LibvirtFault {
+    return qemuVersion.equals(other.qemuVersion)
+        && devices.equals(other.devices)
+        && LiveConfiguration.sameMachine(migratableXml, other.migratableXml);
+  }
+
+  /** Whether libvirt ends it when the guest panics. */
+  public boolean endsWhenPanicked() {
+    try {
+      String wanted = DomainXml.parse(migratableXml).text("/domain/on_crash");
+      return wanted.isEmpty() || wanted.endsWith("destroy"); // also coredump-destroy
+    } catch (LibvirtFault e) {
+      return false; // libvirt wrote it, so this does not happen; a failover is the safer end
+    }
   }
 
   /** The version of a domain's running QEMU, as its {@code -version} would print it. */

@@ -23,7 +23,20 @@ public final class StandbyHostCheck {
    * @param tiersDir folder of the other tiers; it or a folder above exists
    * @param tierBytes budget of the other tiers together
    */
-  public record Room(long fastBytes, long overheadBytes, Path tiersDir, long tierBytes) {}
+  public record Room(long fastBytes, long overheadBytes, Path tiersDir, long tierBytes) {
+    /** Whether the tiers fit on the disk. */
+    public boolean hasDisk() throws IOException {
+      return freeDiskBytes() >= tierBytes;
+    }
+
+    private long freeDiskBytes() throws IOException {
+      Path existing = tiersDir.toAbsolutePath();
+      while (!Files.exists(existing)) {
+        existing = existing.getParent();
+      }
+      return Files.getFileStore(existing).getUsableSpace();
+    }
+  }
 
   private final LibvirtHost host;
   private final PrimaryDomain primary;
@@ -50,6 +63,17 @@ public final class StandbyHostCheck {
     check.userfaultfd(conf);
     check.memory(room);
     check.disk(room);
+    return List.copyOf(check.findings);
+  }
+
+  /**
+   * The same for a standby that is there already and has to be made anew: whether the guest as it
+   * is now can be one here.
+   */
+  public static List<Finding> again(LibvirtHost host, PrimaryDomain primary) throws IOException {
+    StandbyHostCheck check = new StandbyHostCheck(host, primary);
+    check.emulator();
+    check.files();
     return List.copyOf(check.findings);
   }
 
@@ -168,11 +192,7 @@ public final class StandbyHostCheck {
   }
 
   private void disk(Room room) throws IOException {
-    Path existing = room.tiersDir().toAbsolutePath();
-    while (!Files.exists(existing)) {
-      existing = existing.getParent();
-    }
-    long free = Files.getFileStore(existing).getUsableSpace();
+    long free = room.freeDiskBytes();
     if (free < room.tierBytes()) {
       refuse(
           "the standby host has %d MiB free in %s, the tiers of domain %s need %d MiB; free space or"

@@ -167,7 +167,8 @@ class StandbyOnAnotherHostTest {
         p.memoryBytes(),
         p.hostCpuXml(),
         xml,
-        p.persistentXml());
+        p.persistentXml(),
+        p.devices());
   }
 
   /** The guest goes over as a plain migration stream, which the loader's replaces. */
