@@ -11,7 +11,12 @@ public enum Goodbye {
   /** The standby takes over by plan. */
   SWITCHOVER(2),
   /** The primary's daemon stops; the guest goes on. */
-  DAEMON_STOPS(3);
+  DAEMON_STOPS(3),
+  /**
+   * The guest goes on, but the primary has lost its guard and begins everything anew: link and
+   * guard are both silent until it is back.
+   */
+  BEGINS_AGAIN(4);
 
   private final int code;
 

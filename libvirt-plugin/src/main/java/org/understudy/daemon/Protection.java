@@ -279,7 +279,11 @@ final class Protection {
           degrade(sentence);
         }
       }
-      case NO_GUARD, QEMU, LAYOUT_CHANGED, MEMORY, SINK -> throw new IOException(sentence);
+      case NO_GUARD -> {
+        link.beginsAgain(sentence);
+        throw new IOException(sentence);
+      }
+      case QEMU, LAYOUT_CHANGED, MEMORY, SINK -> throw new IOException(sentence);
     }
   }
 

@@ -12,6 +12,7 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.understudy.daemon.FailureDetector.GuestWord;
 import org.understudy.daemon.FailureDetector.Judgement;
 import org.understudy.daemon.FailureDetector.Verdict;
 import org.understudy.failover.PromotionReport;
@@ -41,6 +42,10 @@ final class Standby implements LinkReceiver.Followed {
   private static final Logger log = LoggerFactory.getLogger(Standby.class);
   private static final long WATCH_MS = 20;
   private static final long REBUILD_MS = 3000;
+
+  /** For so long the silence of a primary that begins anew is no sign of its death. */
+  private static final long BEGIN_AGAIN_MS = 10_000;
+
   private static final long LIBVIRT_MS = 60_000;
 
   /** What the standby is doing. */
@@ -82,6 +87,7 @@ final class Standby implements LinkReceiver.Followed {
   private volatile ClockCatchUp clock;
   private volatile boolean stopping;
   private volatile boolean switchoverAnnounced;
+  private volatile long beginsAgainUntilNs = System.nanoTime();
   private volatile boolean stoodDown;
   private long rebuildAtNs;
   private CommittedImage frozen; // under acting, once a promotion has begun
@@ -250,7 +256,11 @@ final class Standby implements LinkReceiver.Followed {
   private Judgement judge() {
     LinkReceiver line = receiver;
     long linkSilentMs = line == null ? Long.MAX_VALUE : line.silentMs();
-    return detector.judge(linkSilentMs, guard.word(), guard.silentMs());
+    Judgement judged = detector.judge(linkSilentMs, guard.word(), guard.silentMs());
+    boolean bySilence = judged.verdict() == Verdict.FAILED && guard.word() == GuestWord.ALIVE;
+    return bySilence && System.nanoTime() - beginsAgainUntilNs < 0
+        ? new Judgement(Verdict.DEGRADED, "the primary has lost its guard and begins anew")
+        : judged;
   }
 
   /** Whether this follows the very guest that is asked for, and can go on with it. */
@@ -292,8 +302,12 @@ final class Standby implements LinkReceiver.Followed {
   @Override
   public void goodbye(Goodbye why, String sentence) {
     host.events().add(name(), "the primary says goodbye: " + sentence);
-    if (why == Goodbye.SWITCHOVER) {
-      switchoverAnnounced = true;
+    switch (why) {
+      case SWITCHOVER -> switchoverAnnounced = true;
+      case BEGINS_AGAIN -> beginsAgainUntilNs = System.nanoTime() + BEGIN_AGAIN_MS * 1_000_000;
+      case PROTECTION_ENDS, DAEMON_STOPS -> {
+        // The order to let go, or the guard, says the rest.
+      }
     }
   }
 

@@ -138,6 +138,15 @@ final class StandbyLink implements AutoCloseable {
     sender.goodbye(why, sentence);
   }
 
+  /** Tells the standby that link and guard will be silent for a while although the guest runs. */
+  void beginsAgain(String sentence) {
+    try {
+      sender.goodbye(Goodbye.BEGINS_AGAIN, sentence);
+    } catch (IOException e) {
+      // The link has gone, too: it learns nothing, and may have to judge by the silence.
+    }
+  }
+
   /** Waits until the standby has committed epoch {@code epoch}. */
   void awaitAcknowledged(long epoch, long waitMs) throws IOException, InterruptedException {
     boolean there;

@@ -129,7 +129,7 @@ class RefusedDomainTest {
                 + "<cell id='1' cpus='1' memory='16' unit='MiB'/></numa></cpu>",
             ""),
         Case.xml(
-            "ivshmem",
+            "shared memory s (ivshmem)",
             "",
             "<shmem name='s'><model type='ivshmem-plain'/><size unit='M'>1</size></shmem>"),
         Case.xml(
