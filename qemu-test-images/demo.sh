@@ -39,7 +39,10 @@ say "== protected for $seconds s; epochs as they are committed"
 timeout "$seconds" tail -n 0 -F "$work/a.log" 2>/dev/null |
   sed -un 's/^\([0-9:.]*\) DEBUG .* epoch \([0-9]*\): \([0-9]*\) pages.*open \([0-9.]* ms\).*copy \([0-9.]* ms\).* paused \([0-9.]* ms\);.*/\1  epoch \2 committed: \3 pages, guest paused \6 (copy \5), drain and flush before it \4/p' || true
 
-fast=$(field b fastPages) medium=$(field b mediumPages) slow=$(field b slowPages) zero=$(field b zeroPages) all=$(field b guestPages)
+# All of one moment: with every epoch other pages are zero.
+us b status $domain --json >"$work/tiers"
+tier() { sed -n "s/^ *\"$1\" : \([0-9]*\).*/\1/p" "$work/tiers" | head -n 1; }
+fast=$(tier fastPages) medium=$(tier mediumPages) slow=$(tier slowPages) zero=$(tier zeroPages) all=$(tier guestPages)
 say "== SIGKILL to QEMU and to the daemon on host a"
 killed_count=$(last_count a)
 daemon_a=$(daemon_pid a)
