@@ -134,7 +134,9 @@ start() { # HOST NUMBER
     # shellcheck disable=SC2086
     {
         $in_net link set lo up
-        $in_net link add br0 type bridge stp_state 0
+        # An address of its own: else the bridge takes the lowest of its ports', and a guest's port has the same one on both
+        # hosts. A bridge that took that one was not reached any more.
+        $in_net link add br0 address "52:54:00:77:ff:0$2" type bridge stp_state 0
         $in_net link set up0 master br0
         $in_net addr add "$prefix.$2/24" dev br0
         $in_net addr add "$second.$2/24" dev second0
