@@ -135,7 +135,7 @@ start() { # HOST NUMBER
     {
         $in_net link set lo up
         # An address of its own: else the bridge takes the lowest of its ports', and a guest's port has the same one on both
-        # hosts. A bridge that took that one was not reached any more.
+        # hosts: frames for a bridge that took that one would end at the other host.
         $in_net link add br0 address "52:54:00:77:ff:0$2" type bridge stp_state 0
         $in_net link set up0 master br0
         $in_net addr add "$prefix.$2/24" dev br0
